@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The contract between vidasd and what stores bytes behind it: version 1.
+ *
+ * A backend is a shared object vidas-backend-NAME.so in the backend directory that exports
+ *	const struct vidas_backend_ops *vidas_backend_entry(void);
+ * and is found by the scheme of a container's root URL. Start from backends/mem/.
+ *
+ * Keys are paths below the root, "a/b/c": never empty (but where a call says that "" is the root),
+ * never beginning or ending with '/', no empty, "." or ".." components, any other bytes but NUL.
+ *
+ * Threads: open and close are called once each; all other calls may run in parallel on one
+ * handle, also for the same key. Every call may block; none may block for ever: a backend has
+ * time-outs, and gives -ETIMEDOUT.
+ *
+ * Errors: 0 or a count, or -errno. The errnos that vidasd understands: -ENOENT no such key;
+ * -ESTALE a version was asked for and is no more; -EEXIST; -ENOTDIR, -EISDIR, -ENOTEMPTY;
+ * -EACCES, -EROFS refused; -ENOSPC, -EDQUOT full; -EAGAIN, -ETIMEDOUT, -ECONNRESET,
+ * -ENOTCONN, -EIO may pass (filters/retry tries again); -EOPNOTSUPP. Say the reason in words by
+ * vidas_backend_error(): it reaches the log and the file's `user.vidas.error`.
+ *
+ * Memory: the iovecs of get and put point into the pool, so there is no bounce buffer. Other
+ * domains may change those bytes meanwhile: read each byte once (a checksum and the bytes sent
+ * must be of the same reading), never rely on their content. If a domain cuts the file short,
+ * reads of the lost part give zeros and vidasd repeats the put.
+ */
+#ifndef VIDAS_BACKEND_H
+#define VIDAS_BACKEND_H
+
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <time.h>
+
+#define VIDAS_BACKEND_API 1u
+
+struct vidas_backend; /* an open one; the plug-in's own, opaque to all others */
+
+enum vidas_backend_cap {
+	VIDAS_BACKEND_CONDITIONAL = 1u << 0, /* put and remove honour `expect` atomically */
+	VIDAS_BACKEND_RANGED_PUT = 1u << 1,  /* has put_range */
+	VIDAS_BACKEND_DIRECTORIES = 1u << 2, /* directories exist by themselves (mkdir, rmdir) */
+	VIDAS_BACKEND_SYMLINKS = 1u << 3,    /* has symlink; stat and list tell them apart */
+	VIDAS_BACKEND_ATTRIBUTES = 1u << 4,  /* keeps mode, uid, gid and mtime given to put */
+};
+
+/* What tells one content of a key from another: an ETag, a change attribute. Opaque bytes. */
+struct vidas_backend_version {
+	uint16_t size; /* 0: none, or "does not matter" */
+	uint8_t bytes[62];
+};
+
+enum vidas_backend_type {
+	VIDAS_BACKEND_FILE = 1,
+	VIDAS_BACKEND_DIRECTORY = 2,
+	VIDAS_BACKEND_SYMLINK = 3,
+};
+
+enum vidas_backend_attr { VIDAS_BACKEND_MODE = 1u << 0, VIDAS_BACKEND_OWNER = 1u << 1, VIDAS_BACKEND_MTIME = 1u << 2 };
+
+struct vidas_backend_stat {
+	enum vidas_backend_type type;
+	uint32_t valid; /* enum vidas_backend_attr: which of mode, uid/gid, mtime are known */
+	uint32_t mode;	/* permission bits */
+	uint32_t uid, gid;
+	struct timespec mtime;
+	uint64_t size_bytes;
+	struct vidas_backend_version version; /* as get and put give it; size 0 if only they can tell */
+};
+
+/* Everything about one put, so that calls need not grow. */
+struct vidas_backend_put {
+	const struct iovec *iov; /* the whole content, in order */
+	int iovcnt;
+	uint64_t size_bytes; /* the sum of iov */
+	const struct vidas_backend_stat *attrs; /* mode, uid, gid, mtime to keep, by `valid`; or NULL */
+	const struct vidas_backend_version *expect; /* only if the key still has this; NULL: whatever is there */
+	int must_not_exist; /* only if there is no such key (-EEXIST) */
+};
+
+/* Ways of the host that a backend may use; lives as long as the backend. */
+struct vidas_backend_host {
+	uint32_t struct_size;
+	/* A message for the log; level as in syslog. */
+	void (*log)(void *host, int level, const char *text);
+	/* The reason, in words, why this thread's present call is about to fail. */
+	void (*error)(void *host, const char *text);
+	void *host;
+};
+
+struct vidas_backend_ops {
+	uint32_t struct_size; /* sizeof(struct vidas_backend_ops), as the plug-in was built */
+	uint32_t api_version; /* VIDAS_BACKEND_API */
+	const char *name;     /* the URL scheme: "file" */
+	const char *summary;  /* one line for `vidas backend list` */
+
+	/*
+	 * Required. `url` is the root, checked to begin with "NAME://"; its query has the backend's
+	 * parameters. Must not hang on an unreachable server: connecting may be put off to the first
+	 * call. *caps are the VIDAS_BACKEND_ bits that this root has. -EINVAL a bad URL, said in words.
+	 */
+	int (*open)(const struct vidas_backend_host *host, const char *url,
+		    struct vidas_backend **out, uint32_t *caps);
+	void (*close)(struct vidas_backend *be);
+
+	/* Required. "" is the root. */
+	int (*stat)(struct vidas_backend *be, const char *key, struct vidas_backend_stat *st);
+
+	/*
+	 * Required. Reads [offset, offset + length of iov) of a file; short only at its end. With
+	 * `expect`: -ESTALE unless the key has that version. *seen (if not NULL) is the version the
+	 * bytes are of; where the backend cannot tell for sure, it reads the version before the bytes.
+	 */
+	ssize_t (*get)(struct vidas_backend *be, const char *key, uint64_t offset,
+		       const struct iovec *iov, int iovcnt,
+		       const struct vidas_backend_version *expect,
+		       struct vidas_backend_version *seen);
+
+	/*
+	 * Required. Replaces the whole content, atomically: whoever reads the key meanwhile, or after
+	 * a crash, has the old content or the new one. Missing directories above are made. When it
+	 * returns 0 the bytes are durable, as far as the backend has such a promise. *now (if not
+	 * NULL) is the version put.
+	 */
+	int (*put)(struct vidas_backend *be, const char *key, const struct vidas_backend_put *put,
+		   struct vidas_backend_version *now);
+
+	/* Required. A file or symlink; with `expect` only that version of it (-ESTALE). */
+	int (*remove)(struct vidas_backend *be, const char *key,
+		      const struct vidas_backend_version *expect);
+
+	/*
+	 * Required. Calls `each` for every entry of a directory ("" is the root), not for "." and
+	 * "..", in no order, by its last component; `st` may have version.size 0. Entries that come or go
+	 * meanwhile may be there or not, all others are there once. Non-zero from `each` ends it and
+	 * is returned. `each` may call the backend.
+	 */
+	int (*list)(struct vidas_backend *be, const char *key,
+		    int (*each)(void *arg, const char *name, const struct vidas_backend_stat *st),
+		    void *arg);
+
+	/* Optional from here on: NULL if the backend has none. */
+
+	/* Missing directories above are made; one that is there already is 0. */
+	int (*mkdir)(struct vidas_backend *be, const char *key, const struct vidas_backend_stat *attrs);
+	int (*rmdir)(struct vidas_backend *be, const char *key);
+	/* Replaces a file or symlink that is there. */
+	int (*symlink)(struct vidas_backend *be, const char *key, const char *target);
+	/* The target, NUL-terminated; its length, or -ENAMETOOLONG. */
+	ssize_t (*readlink)(struct vidas_backend *be, const char *key, char *target, size_t size);
+	/* Atomic; `to` is replaced. */
+	int (*rename)(struct vidas_backend *be, const char *from, const char *to);
+	/* Bytes in place, of a file that exists; not atomic. */
+	ssize_t (*put_range)(struct vidas_backend *be, const char *key, uint64_t offset,
+			     const struct iovec *iov, int iovcnt, struct vidas_backend_version *now);
+	/* Sets what attrs->valid names, without the bytes. */
+	int (*set_attrs)(struct vidas_backend *be, const char *key,
+			 const struct vidas_backend_stat *attrs);
+	/* New fields are only added at the end. */
+};
+
+const struct vidas_backend_ops *vidas_backend_entry(void);
+
+#endif

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A container as a tree of files, for vidasfs and tools: what libvidas knows beyond <vidas/vidas.h>.
+ *
+ * On the local transport a domain that attaches a container is handed a detached mount of its
+ * tree (open_tree(2) OPEN_TREE_CLONE: nodev, nosuid, read-only if it may only read). Names and
+ * data are worked on in it with ordinary system calls, without a message; ".." does not lead out.
+ * What others must learn of such changes goes through the container's lease table (shm.h).
+ * Where a transport cannot hand over a tree, vidas_tree_fd() is -1.
+ *
+ * Threads: everything here is thread-safe.
+ */
+#ifndef VIDAS_TREE_H
+#define VIDAS_TREE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <vidas/vidas.h>
+
+struct vidas_tree;
+
+/* Attaches `container` and asks for its tree. Errors as vidas_container_attach(). */
+int vidas_tree_attach(struct vidas *v, const char *container, struct vidas_tree **out);
+/* Leaves it and closes the tree's descriptor; -errno of the leave, the handle is gone in any case. */
+int vidas_tree_leave(struct vidas_tree *t);
+
+const char *vidas_tree_name(const struct vidas_tree *t);
+int vidas_tree_fd(const struct vidas_tree *t);	     /* an O_RDONLY directory descriptor; owned by the tree */
+bool vidas_tree_readonly(const struct vidas_tree *t);
+bool vidas_tree_rooted(const struct vidas_tree *t); /* a backend is behind it */
+
+/* Leases (shm.h has the protocol). -------------------------------------------------------------- */
+
+/* Announces that this domain's kernel is about to cache names in directory `inode`, or attributes
+ * of `inode`. Call BEFORE reading what will be cached. False: it must not be cached (no slot, or,
+ * for attributes, open for writing somewhere). */
+bool vidas_tree_cache_names(struct vidas_tree *t, uint64_t inode);
+bool vidas_tree_cache_attrs(struct vidas_tree *t, uint64_t inode);
+/* The time-out that goes with a true from these, in seconds; ends before the lease does. */
+double vidas_tree_cache_seconds(const struct vidas_tree *t);
+
+/* Announces a change that was just made; returns when no other domain answers from what it cached
+ * before. Kinds: enum vidas_wire_recall_kind. Costs a message only if someone caches it. */
+void vidas_tree_changed(struct vidas_tree *t, uint64_t inode, uint32_t kinds);
+
+/* This domain begins to write (first open for writing of the inode) or ends (last close). Counted:
+ * each begin has its end. */
+void vidas_tree_write_begin(struct vidas_tree *t, uint64_t inode);
+void vidas_tree_write_end(struct vidas_tree *t, uint64_t inode);
+
+/* Requests to vidasd; `path` relative to the tree, `inode` as in wire.h. ------------------------- */
+int vidas_tree_flush(struct vidas_tree *t, const char *path, uint64_t inode);
+int vidas_tree_update(struct vidas_tree *t, const char *path, uint64_t inode);
+int vidas_tree_resident(struct vidas_tree *t, const char *path, uint64_t inode, bool revalidate);
+int vidas_tree_import(struct vidas_tree *t, const char *path, uint64_t inode);
+/* Attribute names without "user.vidas.". get returns the full length (size 0 asks), -ERANGE. */
+ssize_t vidas_tree_attr_get(struct vidas_tree *t, const char *path, uint64_t inode,
+			    const char *attr, void *value, size_t size);
+int vidas_tree_attr_set(struct vidas_tree *t, const char *path, uint64_t inode, const char *attr,
+			const void *value, size_t size);
+int vidas_tree_attr_remove(struct vidas_tree *t, const char *path, uint64_t inode, const char *attr);
+
+/* Events ---------------------------------------------------------------------------------------- */
+
+struct vidas_tree_events {
+	/* Drop what the kernel caches: names in directory `inode`, attributes of `inode` (kinds). When it
+	 * returns, vidasd is told that it is done. */
+	void (*recall)(void *arg, struct vidas_tree *t, uint64_t inode, uint32_t kinds);
+	/* The containers that this domain may attach have changed. */
+	void (*containers)(void *arg);
+	void *arg;
+};
+/* Starts the thread that receives events on a lane of its own; they go on over reconnects. Stopped by
+ * vidas_close(). Call before the first tree is attached. */
+int vidas_tree_events(struct vidas *v, const struct vidas_tree_events *ev);
+
+/* Counters since vidas_open, for tests, benchmarks and `vidas stat`: messages sent to vidasd. */
+uint64_t vidas_messages(const struct vidas *v);
+
+#endif

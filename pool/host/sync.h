@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What moves between a container's tree in the pool and the store at its root: import of names,
+ * fetch of bytes, flush, update, and the state of each file. One struct vidas_sync a container
+ * with a root. It knows directories and a store, nothing of sessions and messages.
+ *
+ * What is remembered, so that a killed vidasd knows as much as before: a shadow tree "known/"
+ * beside the container's tree. For every key that the pool has in common with the store it has an
+ * empty file of the same path, with trusted.vidas.known = {version, size, mtime} as last agreed;
+ * for a directory whose entries were imported, a directory with trusted.vidas.imported. Thus
+ *	in the tree, not in known		new here: to be pushed
+ *	in both, size or mtime differ		changed here: to be pushed
+ *	in known, not in the tree		deleted here: to be removed from the store
+ *	in the store, not in known		new there: to be imported
+ * A file whose bytes are not in the pool yet is in the tree as a sparse one of the right size and
+ * times, with trusted.vidas.absent = its key; the mark is put on before the name appears and taken
+ * off when the last byte is there. Nobody may read, write or cut such a file before.
+ *
+ * Order, so that a crash at any instruction loses nothing: push, then known; new name pushed before
+ * the old one is removed; a removal is done in the store before it is forgotten in known.
+ *
+ * Threads: all calls may run in parallel. One file is moved by one thread at a time; others that
+ * want it wait for that (single-flight), at most the store's time-outs.
+ */
+#ifndef VIDAS_SYNC_H
+#define VIDAS_SYNC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <vidas/backend.h>
+
+struct vidas_sync;
+
+struct vidas_sync_hooks {
+	/* Does any domain have this inode open for writing just now? Then its bytes may change
+	 * without its mtime, and it counts as changed. */
+	bool (*open_for_writing)(void *arg, uint64_t inode);
+	/* The tree was changed by us: entries of a directory and/or attributes of an inode (kinds as
+	 * enum vidas_wire_recall_kind). Called after the change, before the call returns. */
+	void (*changed)(void *arg, uint64_t inode, uint32_t kinds);
+	void *arg;
+};
+
+#define VIDAS_SYNC_ABSENT "trusted.vidas.absent"
+
+/* `tree_fd`: the container's tree; `state_fd`: the directory in which known/ is (both kept by the
+ * caller, open until close). `filters` as for vidas_store_open(). */
+int vidas_sync_open(int tree_fd, int state_fd, const char *root, const char *filters,
+		    const struct vidas_sync_hooks *hooks, struct vidas_sync **out);
+void vidas_sync_close(struct vidas_sync *s);
+
+struct vidas_sync_moved {
+	uint64_t files, bytes;
+};
+
+/*
+ * All paths are relative to the tree, "" is the tree, form already checked. `inode`: 0, or -ESTALE
+ * if something else is there. Symbolic links on the way are never followed.
+ *
+ * flush: pushes a file, or everything below a directory, removals included. Goes on after an error
+ * and returns the first. A file that changed in the store since it was last agreed is not
+ * overwritten there: what the store has is kept as "<key>.vidas-conflict-<UTC time>" first, and the
+ * state says conflict until the next clean push.
+ */
+int vidas_sync_flush(struct vidas_sync *s, const char *path, uint64_t inode,
+		     struct vidas_sync_moved *moved);
+
+/* update: takes over what the store has: a file's bytes, or below a directory every file that
+ * differs. -EBUSY if the file has changes not pushed (directories: such files are left alone, and
+ * -EBUSY at the end); gone in the store: removed here, if unchanged here. */
+int vidas_sync_update(struct vidas_sync *s, const char *path, uint64_t inode,
+		      struct vidas_sync_moved *moved);
+
+/* Makes a file's bytes resident. With `revalidate`, an unchanged file whose store version is newer
+ * is fetched anew. */
+int vidas_sync_resident(struct vidas_sync *s, const char *path, uint64_t inode, bool revalidate);
+
+/* Imports a directory's entries (one level), once; -ENOTDIR, -ENOENT. */
+int vidas_sync_import(struct vidas_sync *s, const char *path, uint64_t inode, uint64_t *entries);
+
+/* Looks up one name for the API: imports what is needed on the way to `path`. -ENOENT nowhere. */
+int vidas_sync_find(struct vidas_sync *s, const char *path);
+
+enum vidas_sync_state { VIDAS_SYNC_CLEAN, VIDAS_SYNC_DIRTY, VIDAS_SYNC_ABSENT_BYTES, VIDAS_SYNC_FETCHING, VIDAS_SYNC_FLUSHING, VIDAS_SYNC_CONFLICT };
+struct vidas_sync_info {
+	enum vidas_sync_state state;
+	struct vidas_backend_version version; /* last agreed */
+	int error;			      /* of the last push or fetch, 0 if it went well */
+	char error_text[256];
+};
+/* Without touching the store. */
+int vidas_sync_info(struct vidas_sync *s, const char *path, struct vidas_sync_info *info);
+const char *vidas_sync_state_name(enum vidas_sync_state state); /* "clean", "dirty", "absent", ... */
+
+#endif

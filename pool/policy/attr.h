@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The `user.vidas.` attributes: the one table that drives getxattr, setxattr and listxattr in
+ * vidasfs, the answers of vidasd, the `vidas` command, and the test that compares it with
+ * xattr-schema.md.
+ *
+ * A policy is stored as an ordinary xattr, "user.vidas.<name>", on the file or directory in the
+ * pool where a user set it; so it survives what the file survives, is listed, and is copied by
+ * `cp -a`. Its effective value for a path is the nearest one upwards (the container's directory
+ * last), else the default. All others are virtual: computed when asked, never stored, never
+ * listed.
+ */
+#ifndef VIDAS_ATTR_H
+#define VIDAS_ATTR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#define VIDAS_XATTR_PREFIX "user.vidas."
+
+enum vidas_attr_kind {
+	VIDAS_ATTR_POLICY, /* get: effective value; set: stored; remove: back to inherited */
+	VIDAS_ATTR_INFO,   /* get only, answered by vidasd (ATTR_GET) */
+	VIDAS_ATTR_ACTION, /* set only, carried out by vidasd (ATTR_SET), returns when done */
+	VIDAS_ATTR_CONTAINER, /* get and set by vidasd, on a container's directory only */
+};
+
+struct vidas_attr {
+	const char *name; /* without the prefix */
+	enum vidas_attr_kind kind;
+	const char *const *values; /* NULL-terminated list of what may be set; NULL: checked elsewhere */
+	const char *fallback;	   /* policies: the value where none is set */
+	const char *summary;	   /* one line, for `vidas policy --help` and the schema */
+};
+
+/* The table, in the order of xattr-schema.md, ended by one whose name is NULL. */
+extern const struct vidas_attr vidas_attrs[];
+
+/* Finds by full name ("user.vidas.write_policy"). NULL: not one of ours. `*ours` (may be NULL) says
+ * whether the name has our prefix: such a name that is not in the table is -EINVAL to set, -ENODATA to get. */
+const struct vidas_attr *vidas_attr_find(const char *xattr, bool *ours);
+
+/* May `value` be set? -EPERM read-only, -EINVAL no such value (the reason lists the right ones). */
+int vidas_attr_check(const struct vidas_attr *attr, const void *value, size_t bytes);
+
+/*
+ * The effective value of a policy at `path` below the container's directory `tree_fd` ("" is that
+ * directory), NUL-terminated in `value`; returns its length. Symbolic links are never followed.
+ * *inherited (may be NULL) says whether it was set at the path itself. -ERANGE too small.
+ */
+ssize_t vidas_policy_get(int tree_fd, const char *path, const struct vidas_attr *attr, char *value,
+			 size_t size, bool *inherited);
+
+/* Is policy `name` at `path` effectively `value`? */
+bool vidas_policy_is(int tree_fd, const char *path, const char *name, const char *value);
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * How a domain and vidasd reach each other: connect, know the peer, send and receive a message,
+ * hand over memory. Two implementations (local/ and xen/), the same tests over both.
+ *
+ * An address is "local:PATH" (a plain path means the same). A channel carries whole messages,
+ * in order, reliably. It is used by one thread at a time in each direction.
+ *
+ * A share is memory handed over beside a message: on the local transport a descriptor, on Xen
+ * grant references behind a number. Who receives one owns it.
+ */
+#ifndef VIDAS_TRANSPORT_H
+#define VIDAS_TRANSPORT_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <vidas/vidas.h>
+
+struct vidas_share {
+	int fd;	     /* local: the descriptor; else -1 */
+	uint64_t id; /* xen: the share's number on this channel */
+};
+#define VIDAS_SHARE_NONE ((struct vidas_share){ .fd = -1 })
+
+struct vidas_channel;
+struct vidas_listener;
+
+/* Who is at the other end, as the transport itself attests it: the socket, the kernel, Xen. */
+struct vidas_peer {
+	vidas_domain_id domain;
+	uid_t uid;
+	gid_t gid;
+	pid_t pid;
+};
+
+/* The domain's end: -ENOENT, -ECONNREFUSED nobody there, -EACCES not allowed. */
+int vidas_channel_connect(const char *address, struct vidas_channel **out);
+void vidas_channel_close(struct vidas_channel *ch);
+
+/* Makes all present and future waits on the channel end with -ESHUTDOWN; any thread may. */
+void vidas_channel_shutdown(struct vidas_channel *ch);
+
+/*
+ * Sends one message with `n` shares (kept by the caller). Waits at most `timeout_us`
+ * (VIDAS_FOREVER allowed) for room: -ETIMEDOUT. -EPIPE the peer is gone.
+ */
+int vidas_channel_send(struct vidas_channel *ch, const void *msg, size_t size,
+		       const struct vidas_share *shares, unsigned n, int64_t timeout_us);
+
+/*
+ * Receives one message of at most `size` bytes, and up to *n shares; *n is then their number.
+ * Returns its length; 0 the peer closed; -EMSGSIZE it was longer, or brought more shares than
+ * that (all of it is dropped); -ETIMEDOUT. A length of 0 is never sent.
+ */
+ssize_t vidas_channel_recv(struct vidas_channel *ch, void *msg, size_t size,
+			   struct vidas_share *shares, unsigned *n, int64_t timeout_us);
+
+/* Maps `size` bytes from `offset` (a multiple of the page size) of a share; PROT_* as in mmap. */
+int vidas_channel_map(struct vidas_channel *ch, const struct vidas_share *share, uint64_t offset,
+		      size_t size, int prot, void **out);
+void vidas_channel_unmap(struct vidas_channel *ch, void *ptr, size_t size);
+void vidas_share_close(struct vidas_share *share);
+
+/*
+ * vidasd's end. Everyone who reaches the listener is `domain`; besides root only processes of
+ * `uid` are let in. A stale socket left at the address by a killed vidasd is replaced.
+ * -EADDRINUSE a living one answers there.
+ */
+int vidas_listener_open(const char *address, vidas_domain_id domain, uid_t uid,
+			struct vidas_listener **out);
+void vidas_listener_close(struct vidas_listener *l);
+
+/* For poll(): readable when accept has something. */
+int vidas_listener_fd(const struct vidas_listener *l);
+
+/* -EAGAIN nothing waits; -EACCES someone who may not was turned away (peer says who). */
+int vidas_listener_accept(struct vidas_listener *l, struct vidas_channel **out,
+			  struct vidas_peer *peer);
+
+#endif
