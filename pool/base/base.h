@@ -12,26 +12,34 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define VIDAS_ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define VIDAS_ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 #define VIDAS_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 
 /* Log: one line a call to stderr, "program: text", with sd-daemon's <N> in front when stderr is the
- * journal ($JOURNAL_STREAM). Levels as in syslog.h; below the threshold nothing is formatted. */
-enum vidas_log_level { VIDAS_LOG_ERR = 3, VIDAS_LOG_WARNING = 4, VIDAS_LOG_NOTICE = 5, VIDAS_LOG_INFO = 6, VIDAS_LOG_DEBUG = 7 };
+ * journal ($JOURNAL_STREAM). Levels as in syslog.h; below the threshold nothing is formatted.
+ * Control bytes become blanks (names that domains choose are logged); a line is cut at 2 KiB, and
+ * ends in "..." then. Before init: the program's own name, threshold INFO. */
+enum vidas_log_level {
+	VIDAS_LOG_ERR = 3,
+	VIDAS_LOG_WARNING = 4,
+	VIDAS_LOG_NOTICE = 5,
+	VIDAS_LOG_INFO = 6,
+	VIDAS_LOG_DEBUG = 7
+};
 void vidas_log_init(const char *program, int threshold);
 void vidas_log(int level, const char *fmt, ...) VIDAS_PRINTF(2, 3);
 
 /* This thread's reason, in words, of its last failed call (vidas_error_text() in vidas.h reads it).
  * vidas_fail() sets it and returns `err`, so that a failure is one statement:
  *	return vidas_fail(-EINVAL, "quota '%s' is not a size", value);
- */
+ * vidas_fail_text() may be among the arguments. A reason is cut at 1 KiB. */
 int vidas_fail(int err, const char *fmt, ...) VIDAS_PRINTF(2, 3);
 void vidas_fail_clear(void);
 const char *vidas_fail_text(void); /* "" if none */
 
 /* Monotonic microseconds. A deadline is such a time, or VIDAS_FOREVER (-1). */
 int64_t vidas_now_us(void);
-int64_t vidas_deadline_us(int64_t timeout_us);	/* now + timeout; negative: never */
+int64_t vidas_deadline_us(int64_t timeout_us);	 /* now + timeout; negative: never */
 int64_t vidas_remaining_us(int64_t deadline_us); /* >= 0, or -1 for never */
 
 /* Futexes on shared memory. Wait: 0 woken or the word was not `expected` (look again), -ETIMEDOUT,
@@ -50,9 +58,12 @@ bool vidas_path_ok(const char *path, size_t bytes);
 #include <sys/types.h>
 ssize_t vidas_pread_all(int fd, void *buf, size_t size, uint64_t offset);
 int vidas_pwrite_all(int fd, const void *buf, size_t size, uint64_t offset);
-/* Replaces `name` in `dir` atomically by `size` bytes (temporary file, fsync, rename). */
+/* Replaces `name` in `dir` atomically and durably by `size` bytes, mode 0600 (temporary file
+ * ".NAME.new", fsync, rename, fsync of the directory). Any number of writers; what a killed one
+ * leaves is used up by the next. */
 int vidas_file_replace(int dir, const char *name, const void *data, size_t size);
-/* Reads a whole file of at most `max` bytes into a new NUL-terminated buffer. */
+/* Reads a whole regular file into a new NUL-terminated buffer; -EFBIG over `max` bytes. `size` may
+ * be NULL. Both leave words in vidas_fail_text(). */
 int vidas_file_read(int dir, const char *name, size_t max, char **out, size_t *size);
 
 #endif

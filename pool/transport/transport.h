@@ -23,6 +23,9 @@ struct vidas_share {
 };
 #define VIDAS_SHARE_NONE ((struct vidas_share){ .fd = -1 })
 
+/* Shares beside one message, at most. */
+#define VIDAS_CHANNEL_SHARES 4u
+
 struct vidas_channel;
 struct vidas_listener;
 
@@ -34,7 +37,9 @@ struct vidas_peer {
 	pid_t pid;
 };
 
-/* The domain's end: -ENOENT, -ECONNREFUSED nobody there, -EACCES not allowed. */
+/* The domain's end: -ENOENT, -ECONNREFUSED nobody there, -EACCES not allowed, -ETIMEDOUT vidasd did
+ * not get to us in 10 s, -ENAMETOOLONG (a socket's path: 107 bytes), -EPROTONOSUPPORT no such
+ * transport in this build; with words. */
 int vidas_channel_connect(const char *address, struct vidas_channel **out);
 void vidas_channel_close(struct vidas_channel *ch);
 
@@ -43,15 +48,18 @@ void vidas_channel_shutdown(struct vidas_channel *ch);
 
 /*
  * Sends one message with `n` shares (kept by the caller). Waits at most `timeout_us`
- * (VIDAS_FOREVER allowed) for room: -ETIMEDOUT. -EPIPE the peer is gone.
+ * (VIDAS_FOREVER allowed) for room: -ETIMEDOUT. -EPIPE the peer is gone. A message is sent whole or
+ * not at all.
  */
 int vidas_channel_send(struct vidas_channel *ch, const void *msg, size_t size,
 		       const struct vidas_share *shares, unsigned n, int64_t timeout_us);
 
 /*
- * Receives one message of at most `size` bytes, and up to *n shares; *n is then their number.
+ * Receives one message of at most `size` bytes, and up to *n shares (`n` NULL: none); *n is then
+ * their number.
  * Returns its length; 0 the peer closed; -EMSGSIZE it was longer, or brought more shares than
- * that (all of it is dropped); -ETIMEDOUT. A length of 0 is never sent.
+ * that (all of it is dropped); -ETIMEDOUT. A length of 0 is never sent. What the peer sent before
+ * it closed or died is received first.
  */
 ssize_t vidas_channel_recv(struct vidas_channel *ch, void *msg, size_t size,
 			   struct vidas_share *shares, unsigned *n, int64_t timeout_us);
@@ -65,7 +73,11 @@ void vidas_share_close(struct vidas_share *share);
 /*
  * vidasd's end. Everyone who reaches the listener is `domain`; besides root only processes of
  * `uid` are let in. A stale socket left at the address by a killed vidasd is replaced.
- * -EADDRINUSE a living one answers there.
+ * -EADDRINUSE a living one answers there, -EEXIST something that is no socket is there; with words.
+ *
+ * The local socket belongs to `uid` and root's group with mode 0660, so that others get -EACCES from
+ * connect already; credentials are checked at accept in any case. It appears under its name when
+ * it listens, by a rename, and is taken away by close if it is still the same.
  */
 int vidas_listener_open(const char *address, vidas_domain_id domain, uid_t uid,
 			struct vidas_listener **out);
@@ -74,7 +86,8 @@ void vidas_listener_close(struct vidas_listener *l);
 /* For poll(): readable when accept has something. */
 int vidas_listener_fd(const struct vidas_listener *l);
 
-/* -EAGAIN nothing waits; -EACCES someone who may not was turned away (peer says who). */
+/* Does not block. -EAGAIN nothing waits; -EACCES someone who may not was turned away (peer and words
+ * say who). The channel is for blocking use. */
 int vidas_listener_accept(struct vidas_listener *l, struct vidas_channel **out,
 			  struct vidas_peer *peer);
 

@@ -34,15 +34,15 @@
 #define VIDAS_WIRE_MAJOR 1
 #define VIDAS_WIRE_MINOR 0
 
-#define VIDAS_WIRE_MAX 16384u
-#define VIDAS_WIRE_STRINGS 2u
-#define VIDAS_WIRE_SHARES 2u
+#define VIDAS_WIRE_MAX	    16384u
+#define VIDAS_WIRE_STRINGS  2u
+#define VIDAS_WIRE_SHARES   2u
 #define VIDAS_WIRE_BLOB_MAX 8192u
-#define VIDAS_WIRE_REPLY 0x8000u
+#define VIDAS_WIRE_REPLY    0x8000u
 
 struct vidas_wire_header {
-	uint32_t size; /* of the whole message */
-	uint16_t type; /* enum vidas_wire_type, | VIDAS_WIRE_REPLY */
+	uint32_t size;	/* of the whole message */
+	uint16_t type;	/* enum vidas_wire_type, | VIDAS_WIRE_REPLY */
 	uint16_t flags; /* enum vidas_wire_flag */
 	uint64_t id;	/* chosen by the requester */
 	int32_t status; /* replies: 0 or -errno; requests: 0 */
@@ -56,29 +56,29 @@ enum vidas_wire_flag {
 };
 
 /* X(NAME, value, lower-case name, strings in request, blob in request, strings in reply, blob in reply) */
-#define VIDAS_WIRE_TYPES(X)                                  \
-	X(HELLO, 1, hello, 0, 0, 0, 0)                       \
-	X(CONTAINER_CREATE, 2, container_create, 2, 0, 0, 0) \
+#define VIDAS_WIRE_TYPES(X)                                    \
+	X(HELLO, 1, hello, 0, 0, 0, 0)                         \
+	X(CONTAINER_CREATE, 2, container_create, 2, 0, 0, 0)   \
 	X(CONTAINER_DESTROY, 3, container_destroy, 1, 0, 0, 0) \
-	X(CONTAINER_ATTACH, 4, container_attach, 1, 0, 0, 0) \
-	X(CONTAINER_LEAVE, 5, container_leave, 0, 0, 0, 0)   \
-	X(CONTAINER_LIST, 6, container_list, 0, 0, 0, 1)     \
-	X(OBJECT_CREATE, 7, object_create, 1, 0, 0, 0)       \
-	X(OBJECT_JOIN, 8, object_join, 1, 0, 0, 0)           \
-	X(OBJECT_LEAVE, 9, object_leave, 0, 0, 0, 0)         \
-	X(OBJECT_DESTROY, 10, object_destroy, 0, 0, 0, 0)    \
-	X(LOCALITY, 11, locality, 1, 0, 0, 0)                \
-	X(FLUSH, 12, flush, 1, 0, 0, 0)                      \
-	X(UPDATE, 13, update, 1, 0, 0, 0)                    \
-	X(RESIDENT, 14, resident, 1, 0, 0, 0)                \
-	X(IMPORT, 15, import, 1, 0, 0, 0)                    \
-	X(ATTR_GET, 16, attr_get, 2, 0, 0, 1)                \
-	X(ATTR_SET, 17, attr_set, 2, 1, 0, 0)                \
-	X(RECALL, 18, recall, 0, 0, 0, 0)                    \
-	X(SESSION_ALIVE, 19, session_alive, 0, 0, 0, 0)      \
-	X(EVENT, 20, event, 0, 0, 0, 0)                      \
-	X(DOMAIN_ADD, 21, domain_add, 0, 0, 0, 0)            \
-	X(DOMAIN_REMOVE, 22, domain_remove, 0, 0, 0, 0)      \
+	X(CONTAINER_ATTACH, 4, container_attach, 1, 0, 0, 0)   \
+	X(CONTAINER_LEAVE, 5, container_leave, 0, 0, 0, 0)     \
+	X(CONTAINER_LIST, 6, container_list, 0, 0, 0, 1)       \
+	X(OBJECT_CREATE, 7, object_create, 1, 0, 0, 0)         \
+	X(OBJECT_JOIN, 8, object_join, 1, 0, 0, 0)             \
+	X(OBJECT_LEAVE, 9, object_leave, 0, 0, 0, 0)           \
+	X(OBJECT_DESTROY, 10, object_destroy, 0, 0, 0, 0)      \
+	X(LOCALITY, 11, locality, 1, 0, 0, 0)                  \
+	X(FLUSH, 12, flush, 1, 0, 0, 0)                        \
+	X(UPDATE, 13, update, 1, 0, 0, 0)                      \
+	X(RESIDENT, 14, resident, 1, 0, 0, 0)                  \
+	X(IMPORT, 15, import, 1, 0, 0, 0)                      \
+	X(ATTR_GET, 16, attr_get, 2, 0, 0, 1)                  \
+	X(ATTR_SET, 17, attr_set, 2, 1, 0, 0)                  \
+	X(RECALL, 18, recall, 0, 0, 0, 0)                      \
+	X(SESSION_ALIVE, 19, session_alive, 0, 0, 0, 0)        \
+	X(EVENT, 20, event, 0, 0, 0, 0)                        \
+	X(DOMAIN_ADD, 21, domain_add, 0, 0, 0, 0)              \
+	X(DOMAIN_REMOVE, 22, domain_remove, 0, 0, 0, 0)        \
 	X(STATUS, 23, status, 0, 0, 0, 1)
 
 enum vidas_wire_type {
@@ -91,7 +91,8 @@ enum vidas_wire_type {
  * restarted, the id it had (RESUME); the session's further lanes send its id and token. */
 enum vidas_wire_hello_flag {
 	VIDAS_WIRE_HELLO_RESUME = 1u << 0,
-	VIDAS_WIRE_HELLO_EVENTS = 1u << 1, /* this lane is for EVENTs: vidasd asks, the domain replies */
+	VIDAS_WIRE_HELLO_EVENTS =
+		1u << 1, /* this lane is for EVENTs: vidasd asks, the domain replies */
 };
 struct vidas_wire_hello {
 	uint64_t magic;
@@ -338,8 +339,8 @@ struct vidas_wire_message {
 	uint16_t flags;
 	uint64_t id;
 	int status;
-	const void *body;			    /* the struct of the type; NULL in a failed reply */
-	const char *string[VIDAS_WIRE_STRINGS];	    /* NUL-terminated; "" where the type has none */
+	const void *body;			/* the struct of the type; NULL in a failed reply */
+	const char *string[VIDAS_WIRE_STRINGS]; /* NUL-terminated; "" where the type has none */
 	size_t string_bytes[VIDAS_WIRE_STRINGS];
 	const void *blob;
 	size_t blob_bytes;
@@ -347,8 +348,9 @@ struct vidas_wire_message {
 
 /*
  * Lays out a message in `buf` (VIDAS_WIRE_MAX bytes, aligned to 8). `m` names type, reply, flags,
- * id, status, body, strings (NULL counts as ""), blob. Returns its size; -EMSGSIZE too long,
- * -EINVAL unknown type. It does not check values: that is decode's work.
+ * id, status, body (NULL: all zeros), strings (up to their NUL, NULL counts as ""; string_bytes is
+ * not looked at), blob. Returns its size; -EMSGSIZE too long, -EINVAL unknown type, or a blob where
+ * the type has none. It does not check values: that is decode's work.
  */
 int vidas_wire_encode(void *buf, const struct vidas_wire_message *m);
 
@@ -357,8 +359,22 @@ int vidas_wire_encode(void *buf, const struct vidas_wire_message *m);
  * of anything shared), aligned to 8. Returns 0; -EBADMSG malformed (then `*reason`, if not NULL,
  * says what is wrong with it), -EOPNOTSUPP a type that this version does not know (`m` then has
  * type 0 and the id, so that it can be answered).
+ *
+ * A HELLO of another major is accepted whatever follows its body, so that it can be answered
+ * -EPROTO in words: who gets a HELLO looks at `major` first. Header and HELLO keep their layout in
+ * all majors, and so do failed replies. In replies, flags and fields of a later minor are let pass.
  */
-int vidas_wire_decode(const void *buf, size_t size, struct vidas_wire_message *m, const char **reason);
+int vidas_wire_decode(const void *buf, size_t size, struct vidas_wire_message *m,
+		      const char **reason);
+
+/* The reply to a request that `status` says all about, or the beginning of one with more. */
+static inline struct vidas_wire_message vidas_wire_reply(const struct vidas_wire_message *request,
+							 int status)
+{
+	return (struct vidas_wire_message){
+		.type = request->type, .reply = true, .id = request->id, .status = status
+	};
+}
 
 /* "container_create" and so on, for logs; "unknown" for what is none. */
 const char *vidas_wire_name(enum vidas_wire_type type);

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "pool/base/base.h"
+
+#include <string.h>
+
+#define COMPONENT_MAX  255
+#define PATH_BYTES_MAX 4095
+
+static bool component_ok(const char *name, size_t bytes)
+{
+	if (bytes == 0 || bytes > COMPONENT_MAX)
+		return false;
+	return !(name[0] == '.' && (bytes == 1 || (bytes == 2 && name[1] == '.')));
+}
+
+bool vidas_name_ok(const char *name, size_t bytes)
+{
+	if (!component_ok(name, bytes))
+		return false;
+	for (size_t i = 0; i < bytes; i++)
+		if ((unsigned char)name[i] < 0x20 || name[i] == 0x7f || name[i] == '/')
+			return false;
+	return true;
+}
+
+bool vidas_path_ok(const char *path, size_t bytes)
+{
+	const char *end = path + bytes;
+
+	if (bytes == 0)
+		return true;
+	if (bytes > PATH_BYTES_MAX || memchr(path, '\0', bytes))
+		return false;
+	for (;;) {
+		const char *slash = memchr(path, '/', (size_t)(end - path));
+
+		if (!component_ok(path, (size_t)((slash ? slash : end) - path)))
+			return false;
+		if (!slash)
+			return true;
+		path = slash + 1;
+	}
+}
