@@ -36,7 +36,8 @@ int vidas_store_remove(struct vidas_store *s, const char *key,
 int vidas_store_list(struct vidas_store *s, const char *key,
 		     int (*each)(void *arg, const char *name, const struct vidas_backend_stat *st),
 		     void *arg);
-int vidas_store_mkdir(struct vidas_store *s, const char *key, const struct vidas_backend_stat *attrs);
+int vidas_store_mkdir(struct vidas_store *s, const char *key,
+		      const struct vidas_backend_stat *attrs);
 int vidas_store_rmdir(struct vidas_store *s, const char *key);
 int vidas_store_symlink(struct vidas_store *s, const char *key, const char *target);
 ssize_t vidas_store_readlink(struct vidas_store *s, const char *key, char *target, size_t size);

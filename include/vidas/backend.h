@@ -15,9 +15,10 @@
  *
  * Errors: 0 or a count, or -errno. The errnos that vidasd understands: -ENOENT no such key;
  * -ESTALE a version was asked for and is no more; -EEXIST; -ENOTDIR, -EISDIR, -ENOTEMPTY;
- * -EACCES, -EROFS refused; -ENOSPC, -EDQUOT full; -EAGAIN, -ETIMEDOUT, -ECONNRESET,
- * -ENOTCONN, -EIO may pass (filters/retry tries again); -EOPNOTSUPP. Say the reason in words by
- * vidas_backend_error(): it reaches the log and the file's `user.vidas.error`.
+ * -EINVAL not a thing of that kind (bytes of a symlink, target of a file), or a name that the
+ * backend cannot have; -EACCES, -EROFS refused; -ENOSPC, -EDQUOT full; -EAGAIN, -ETIMEDOUT,
+ * -ECONNRESET, -ENOTCONN, -EIO may pass (filters/retry tries again); -EOPNOTSUPP. Say the reason
+ * in words by vidas_backend_error(): it reaches the log and the file's `user.vidas.error`.
  *
  * Memory: the iovecs of get and put point into the pool, so there is no bounce buffer. Other
  * domains may change those bytes meanwhile: read each byte once (a checksum and the bytes sent
@@ -27,7 +28,9 @@
 #ifndef VIDAS_BACKEND_H
 #define VIDAS_BACKEND_H
 
+#include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -41,7 +44,8 @@ enum vidas_backend_cap {
 	VIDAS_BACKEND_RANGED_PUT = 1u << 1,  /* has put_range */
 	VIDAS_BACKEND_DIRECTORIES = 1u << 2, /* directories exist by themselves (mkdir, rmdir) */
 	VIDAS_BACKEND_SYMLINKS = 1u << 3,    /* has symlink; stat and list tell them apart */
-	VIDAS_BACKEND_ATTRIBUTES = 1u << 4,  /* keeps mode, uid, gid and mtime given to put */
+	/* keeps mode, uid, gid and mtime given to put: those that `valid` of stat then names */
+	VIDAS_BACKEND_ATTRIBUTES = 1u << 4,
 };
 
 /* What tells one content of a key from another: an ETag, a change attribute. Opaque bytes. */
@@ -56,7 +60,11 @@ enum vidas_backend_type {
 	VIDAS_BACKEND_SYMLINK = 3,
 };
 
-enum vidas_backend_attr { VIDAS_BACKEND_MODE = 1u << 0, VIDAS_BACKEND_OWNER = 1u << 1, VIDAS_BACKEND_MTIME = 1u << 2 };
+enum vidas_backend_attr {
+	VIDAS_BACKEND_MODE = 1u << 0,
+	VIDAS_BACKEND_OWNER = 1u << 1,
+	VIDAS_BACKEND_MTIME = 1u << 2
+};
 
 struct vidas_backend_stat {
 	enum vidas_backend_type type;
@@ -65,7 +73,8 @@ struct vidas_backend_stat {
 	uint32_t uid, gid;
 	struct timespec mtime;
 	uint64_t size_bytes;
-	struct vidas_backend_version version; /* as get and put give it; size 0 if only they can tell */
+	struct vidas_backend_version
+		version; /* as get and put give it; size 0 if only they can tell */
 };
 
 /* Everything about one put, so that calls need not grow. */
@@ -73,8 +82,10 @@ struct vidas_backend_put {
 	const struct iovec *iov; /* the whole content, in order */
 	int iovcnt;
 	uint64_t size_bytes; /* the sum of iov */
-	const struct vidas_backend_stat *attrs; /* mode, uid, gid, mtime to keep, by `valid`; or NULL */
-	const struct vidas_backend_version *expect; /* only if the key still has this; NULL: whatever is there */
+	const struct vidas_backend_stat
+		*attrs; /* mode, uid, gid, mtime to keep, by `valid`; or NULL */
+	/* only if the key still has this, else -ESTALE (also if it is gone); NULL: whatever is there */
+	const struct vidas_backend_version *expect;
 	int must_not_exist; /* only if there is no such key (-EEXIST) */
 };
 
@@ -108,7 +119,7 @@ struct vidas_backend_ops {
 
 	/*
 	 * Required. Reads [offset, offset + length of iov) of a file; short only at its end. With
-	 * `expect`: -ESTALE unless the key has that version. *seen (if not NULL) is the version the
+	 * `expect`: -ESTALE if the key has another version. *seen (if not NULL) is the version the
 	 * bytes are of; where the backend cannot tell for sure, it reads the version before the bytes.
 	 */
 	ssize_t (*get)(struct vidas_backend *be, const char *key, uint64_t offset,
@@ -125,7 +136,7 @@ struct vidas_backend_ops {
 	int (*put)(struct vidas_backend *be, const char *key, const struct vidas_backend_put *put,
 		   struct vidas_backend_version *now);
 
-	/* Required. A file or symlink; with `expect` only that version of it (-ESTALE). */
+	/* Required. A file or symlink (-EISDIR); with `expect` only that version of it (-ESTALE). */
 	int (*remove)(struct vidas_backend *be, const char *key,
 		      const struct vidas_backend_version *expect);
 
@@ -142,23 +153,39 @@ struct vidas_backend_ops {
 	/* Optional from here on: NULL if the backend has none. */
 
 	/* Missing directories above are made; one that is there already is 0. */
-	int (*mkdir)(struct vidas_backend *be, const char *key, const struct vidas_backend_stat *attrs);
+	int (*mkdir)(struct vidas_backend *be, const char *key,
+		     const struct vidas_backend_stat *attrs);
 	int (*rmdir)(struct vidas_backend *be, const char *key);
 	/* Replaces a file or symlink that is there. */
 	int (*symlink)(struct vidas_backend *be, const char *key, const char *target);
 	/* The target, NUL-terminated; its length, or -ENAMETOOLONG. */
 	ssize_t (*readlink)(struct vidas_backend *be, const char *key, char *target, size_t size);
-	/* Atomic; `to` is replaced. */
+	/* Atomic; `to` is replaced, missing directories above it are made. The version may change. */
 	int (*rename)(struct vidas_backend *be, const char *from, const char *to);
 	/* Bytes in place, of a file that exists; not atomic. */
 	ssize_t (*put_range)(struct vidas_backend *be, const char *key, uint64_t offset,
-			     const struct iovec *iov, int iovcnt, struct vidas_backend_version *now);
-	/* Sets what attrs->valid names, without the bytes. */
+			     const struct iovec *iov, int iovcnt,
+			     struct vidas_backend_version *now);
+	/* Sets what attrs->valid names, without the bytes. The version may change. */
 	int (*set_attrs)(struct vidas_backend *be, const char *key,
 			 const struct vidas_backend_stat *attrs);
 	/* New fields are only added at the end. */
 };
 
-const struct vidas_backend_ops *vidas_backend_entry(void);
+__attribute__((visibility("default"))) const struct vidas_backend_ops *vidas_backend_entry(void);
+
+/* For plug-ins: says the reason of a failure and returns `err`. */
+__attribute__((format(printf, 3, 4))) static inline int
+vidas_backend_error(const struct vidas_backend_host *host, int err, const char *fmt, ...)
+{
+	char text[512];
+	va_list args;
+
+	va_start(args, fmt);
+	if (vsnprintf(text, sizeof(text), fmt, args) >= 0)
+		host->error(host->host, text);
+	va_end(args);
+	return err;
+}
 
 #endif

@@ -39,7 +39,7 @@
 /* A held range lock; free when owner is 0. Guarded by `range_lock`. */
 struct vidas_shm_range {
 	uint32_t owner;	    /* session id */
-	uint32_t exclusive; /* 0: a reader */
+	uint32_t exclusive; /* 0 reader, 1 writer, 2 a writer who waits: new readers let it go first */
 	uint64_t start, end; /* [start, end) in the resource */
 	uint64_t spare;
 };
@@ -54,7 +54,8 @@ struct vidas_shm_resource {
 
 	_Atomic uint32_t range_lock;  /* guards range[] */
 	_Atomic uint32_t range_event; /* futex: counts releases */
-	uint8_t pad1[56];
+	_Atomic uint32_t range_waiters; /* a hint: 0 saves the wake-up call */
+	uint8_t pad1[52];
 
 	struct vidas_shm_range range[VIDAS_SHM_RANGES];
 	uint8_t pad2[4096 - 128 - VIDAS_SHM_RANGES * 32];
@@ -92,7 +93,8 @@ struct vidas_shm_object {
 	uint64_t offset, size;	/* the view; written by vidasd only, a hint for its restart */
 	_Atomic uint32_t state; /* enum vidas_shm_object_state; the same */
 	_Atomic uint32_t flags; /* enum vidas_shm_object_flag: attributes that every access needs */
-	uint8_t pad0[40];
+	uint32_t creator;	/* session id of who created it; as offset and size */
+	uint8_t pad0[36];
 
 	_Atomic uint32_t attr_lock;
 	_Atomic uint32_t attr_active;
@@ -138,14 +140,20 @@ _Static_assert(offsetof(struct vidas_shm_object, ring) == 12288, "layout");
  * recall too many. Protocol (C11, all seq_cst):
  *   to cache   set own bit in `cached`, THEN read the attributes or the name, reply with a time-out
  *              of at most VIDAS_SHM_LEASE_US. Attributes are not cached while `writers` has a bit.
- *   to change  make the change, THEN clear all bits but one's own from `cached`; if any was set,
- *              have vidasd recall them, and acknowledge the change only after that (or after
+ *   to change  make the change, THEN look at `cached`; if it has bits but one's own, have vidasd
+ *              recall them, and acknowledge the change only after that (or after
  *              VIDAS_SHM_LEASE_US, whichever is first: a lease is never longer than that).
+ *   recalled   drop all that one caches of that bucket, cache nothing of it meanwhile, THEN clear
+ *              own bit, THEN answer. Only the holder clears its bit (vidasd when the holder's
+ *              session ends): were it cleared by who changes, or before all is dropped, a second
+ *              change could be acknowledged while the first one's recall is still on its way.
  *   to write   before the first open for writing in a domain: set own bit in `writers`, THEN as for
- *              a change; clear it after the last close.
+ *              a change; clear it after the last close. A session without a slot sets the bit
+ *              VIDAS_SHM_LEASE_REST and never clears it.
  */
 #define VIDAS_SHM_LEASE_BUCKETS 8192u /* a power of two */
-#define VIDAS_SHM_LEASE_SLOTS 64u     /* sessions with a slot; others do without caching */
+#define VIDAS_SHM_LEASE_SLOTS	63u   /* sessions with a slot; others do without caching */
+#define VIDAS_SHM_LEASE_REST	63u   /* the bit in `writers` of all sessions without a slot */
 #define VIDAS_SHM_LEASE_US (5 * 1000 * 1000)
 
 struct vidas_shm_lease {

@@ -27,6 +27,7 @@ enum vidas_log_level {
 	VIDAS_LOG_DEBUG = 7
 };
 void vidas_log_init(const char *program, int threshold);
+void vidas_log_threshold(int threshold); /* any thread, any time */
 void vidas_log(int level, const char *fmt, ...) VIDAS_PRINTF(2, 3);
 
 /* This thread's reason, in words, of its last failed call (vidas_error_text() in vidas.h reads it).

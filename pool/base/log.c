@@ -38,6 +38,11 @@ void vidas_log_init(const char *program, int threshold)
 	atomic_store_explicit(&log_threshold, threshold, memory_order_relaxed);
 }
 
+void vidas_log_threshold(int threshold)
+{
+	atomic_store_explicit(&log_threshold, threshold, memory_order_relaxed);
+}
+
 /* Names that domains choose reach the log: no text may pass for a second line. */
 static void one_line(char *text, size_t bytes)
 {

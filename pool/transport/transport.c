@@ -58,6 +58,11 @@ void vidas_channel_shutdown(struct vidas_channel *ch)
 	ch->ops->shutdown(ch);
 }
 
+bool vidas_channel_gone(struct vidas_channel *ch)
+{
+	return ch->ops->gone(ch);
+}
+
 int vidas_channel_send(struct vidas_channel *ch, const void *msg, size_t size,
 		       const struct vidas_share *shares, unsigned n, int64_t timeout_us)
 {

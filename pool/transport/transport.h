@@ -12,6 +12,7 @@
 #ifndef VIDAS_TRANSPORT_H
 #define VIDAS_TRANSPORT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -45,6 +46,9 @@ void vidas_channel_close(struct vidas_channel *ch);
 
 /* Makes all present and future waits on the channel end with -ESHUTDOWN; any thread may. */
 void vidas_channel_shutdown(struct vidas_channel *ch);
+
+/* Has the peer closed the channel, or died? Takes nothing out of it; any thread may. */
+bool vidas_channel_gone(struct vidas_channel *ch);
 
 /*
  * Sends one message with `n` shares (kept by the caller). Waits at most `timeout_us`

@@ -12,6 +12,7 @@
 struct vidas_channel_ops {
 	void (*close)(struct vidas_channel *ch);
 	void (*shutdown)(struct vidas_channel *ch);
+	bool (*gone)(struct vidas_channel *ch);
 	int (*send)(struct vidas_channel *ch, const void *msg, size_t size,
 		    const struct vidas_share *shares, unsigned n, int64_t timeout_us);
 	ssize_t (*recv)(struct vidas_channel *ch, void *msg, size_t size,

@@ -46,6 +46,13 @@ static void local_shutdown(struct vidas_channel *ch)
 	shutdown(local(ch)->fd, SHUT_RDWR);
 }
 
+static bool local_gone(struct vidas_channel *ch)
+{
+	struct pollfd pfd = { .fd = local(ch)->fd, .events = POLLRDHUP };
+
+	return poll(&pfd, 1, 0) > 0;
+}
+
 static bool is_shut(struct local_channel *lc)
 {
 	return atomic_load_explicit(&lc->shut, memory_order_acquire);
@@ -219,6 +226,7 @@ static void local_unmap(struct vidas_channel *ch, void *ptr, size_t size)
 static const struct vidas_channel_ops local_channel_ops = {
 	.close = local_close,
 	.shutdown = local_shutdown,
+	.gone = local_gone,
 	.send = local_send,
 	.recv = local_recv,
 	.map = local_map,

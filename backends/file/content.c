@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The bytes of files: get, put, put_range. */
+#include "backends/file/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "backends/file/beneath.h"
+#include "backends/file/iov.h"
+
+static int say(const struct vidas_backend *be, int err, const char *what)
+{
+	return err ? vidas_backend_error(be->host, err, "%s: %s", what, strerrordesc_np(-err)) : 0;
+}
+
+/* Opens a regular file and tells of it; never blocks on a FIFO, never follows a symlink. */
+static int open_file(struct vidas_backend *be, const char *key, int flags, struct stat *st)
+{
+	const char *name;
+	int dir = vidas_file_parent(be, key, false, &name), fd, err = 0;
+
+	if (dir < 0)
+		return dir;
+	fd = openat(dir, name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0)
+		err = errno == ELOOP || errno == ENXIO ? -EINVAL : -errno;
+	close(dir);
+	if (err == -EMFILE || err == -ENFILE)
+		return vidas_backend_error(be->host, -EAGAIN, "too many open files");
+	if (err)
+		return err;
+	if (fstat(fd, st) < 0)
+		err = -errno;
+	else if (S_ISDIR(st->st_mode))
+		err = -EISDIR;
+	else if (!S_ISREG(st->st_mode))
+		err = -EINVAL;
+	if (!err)
+		return fd;
+	close(fd);
+	return err;
+}
+
+static bool version_is(const struct stat *st, const struct vidas_backend_version *expect)
+{
+	struct vidas_backend_version version;
+
+	vidas_file_version(st, &version);
+	return version.size == expect->size &&
+	       memcmp(version.bytes, expect->bytes, version.size) == 0;
+}
+
+ssize_t vidas_file_get(struct vidas_backend *be, const char *key, uint64_t offset,
+		       const struct iovec *iov, int iovcnt,
+		       const struct vidas_backend_version *expect,
+		       struct vidas_backend_version *seen)
+{
+	struct stat st;
+	ssize_t ret;
+	int fd = open_file(be, key, O_RDONLY, &st);
+
+	if (fd < 0)
+		return fd;
+	if (expect && !version_is(&st, expect)) {
+		ret = -ESTALE;
+		goto out;
+	}
+	ret = vidas_iov_read(fd, offset, iov, iovcnt);
+	if (ret < 0) {
+		(void)say(be, (int)ret, "read");
+		goto out;
+	}
+	if (seen)
+		vidas_file_version(&st, seen);
+	/* Someone else may have written in place meanwhile. */
+	if (expect && (fstat(fd, &st) < 0 || !version_is(&st, expect)))
+		ret = -ESTALE;
+out:
+	close(fd);
+	return ret;
+}
+
+/* Mode, owner and mtime of new content: as given, else as they were, else the usual. */
+static int set_attrs(const struct vidas_backend *be, int dir, const char *name, int fd,
+		     const struct vidas_backend_stat *given)
+{
+	struct vidas_backend_stat attrs = { .valid = VIDAS_BACKEND_MODE, .mode = 0644 };
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT } };
+	struct stat old;
+
+	if (fstatat(dir, name, &old, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(old.st_mode)) {
+		attrs.valid |= VIDAS_BACKEND_OWNER;
+		attrs.mode = old.st_mode;
+		attrs.uid = old.st_uid;
+		attrs.gid = old.st_gid;
+	}
+	if (given && (given->valid & VIDAS_BACKEND_MODE))
+		attrs.mode = given->mode;
+	if (given && (given->valid & VIDAS_BACKEND_OWNER)) {
+		attrs.valid |= VIDAS_BACKEND_OWNER;
+		attrs.uid = given->uid;
+		attrs.gid = given->gid;
+	}
+	if (fchmod(fd, attrs.mode & VIDAS_FILE_MODE) < 0)
+		return -errno;
+	if (given && (given->valid & VIDAS_BACKEND_MTIME)) {
+		times[1] = given->mtime;
+		if (futimens(fd, times) < 0)
+			return -errno;
+	}
+	if ((attrs.valid & VIDAS_BACKEND_OWNER) && be->owners &&
+	    fchown(fd, attrs.uid, attrs.gid) < 0)
+		return -errno;
+	return 0;
+}
+
+/* Where the file system cannot rename without replacing, a second link does it. */
+static int rename_new(int dir, const char *temp, const char *name)
+{
+	if (renameat2(dir, temp, dir, name, RENAME_NOREPLACE) == 0)
+		return 0;
+	if (errno != EINVAL && errno != ENOSYS)
+		return -errno;
+	if (linkat(dir, temp, dir, name, 0) < 0)
+		return -errno;
+	return unlinkat(dir, temp, 0) < 0 ? -errno : 0;
+}
+
+/* May the put go ahead? Asked before anything is written, and again under the lock. */
+static int put_check(int dir, const char *name, const struct vidas_backend_put *put)
+{
+	struct stat st;
+
+	if (put->expect) {
+		int err = vidas_file_version_check(dir, name, put->expect);
+
+		return err == -ENOENT ? -ESTALE : err;
+	}
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (put->must_not_exist)
+		return -EEXIST;
+	return S_ISDIR(st.st_mode) ? -EISDIR : 0;
+}
+
+/* Puts the whole temporary file in the place of `name`. */
+static int put_place(struct vidas_backend *be, const char *key, int dir, const char *name,
+		     const char *temp, int fd, const struct vidas_backend_put *put,
+		     struct vidas_backend_version *now)
+{
+	struct stat st;
+	int err;
+
+	vidas_file_lock(be, key);
+	err = put_check(dir, name, put);
+	if (!err && put->must_not_exist)
+		err = rename_new(dir, temp, name);
+	else if (!err && renameat(dir, temp, dir, name) < 0)
+		err = -errno;
+	/* The rename changed it once more. */
+	if (!err && fstat(fd, &st) < 0)
+		err = -errno;
+	vidas_file_unlock(be, key);
+	if (!err && now)
+		vidas_file_version(&st, now);
+	return err;
+}
+
+static int put_in(struct vidas_backend *be, const char *key, int dir, const char *name,
+		  const struct vidas_backend_put *put, struct vidas_backend_version *now)
+{
+	char temp[VIDAS_TEMP_BYTES];
+	int err = put_check(dir, name, put), fd;
+
+	if (err)
+		return err;
+	fd = vidas_temp_create(dir, temp);
+	if (fd < 0)
+		return say(be, fd, "making a new file");
+	err = say(be, vidas_iov_write(fd, 0, put->iov, put->iovcnt), "write");
+	if (!err)
+		err = say(be, set_attrs(be, dir, name, fd, put->attrs), "setting attributes");
+	if (!err && fsync(fd) < 0)
+		err = say(be, -errno, "fsync");
+	if (!err)
+		err = put_place(be, key, dir, name, temp, fd, put, now);
+	if (err)
+		(void)unlinkat(dir, temp, 0);
+	else
+		err = say(be, vidas_beneath_sync(dir), "fsync of the directory");
+	close(fd);
+	return err;
+}
+
+int vidas_file_put(struct vidas_backend *be, const char *key, const struct vidas_backend_put *put,
+		   struct vidas_backend_version *now)
+{
+	int err = 0, dir;
+
+	/* -ENOENT: the directory was removed between its opening and our file in it. */
+	for (int tries = 0; tries < 8; tries++) {
+		const char *name;
+
+		dir = vidas_file_parent(be, key, !put->expect, &name);
+		if (dir == -ENOENT && put->expect)
+			return -ESTALE;
+		if (dir == -ENOENT)
+			continue;
+		if (dir < 0)
+			return dir;
+		err = put_in(be, key, dir, name, put, now);
+		close(dir);
+		if (err != -ENOENT)
+			return err;
+	}
+	return vidas_backend_error(be->host, -EAGAIN, "the directory is removed again and again");
+}
+
+/* In place two changes may fall into one tick of the kernel's clock, and have the same times. */
+static int advance_version(int fd, const struct vidas_backend_version *before,
+			   struct vidas_backend_version *now)
+{
+	const struct timespec tick = { .tv_nsec = 1000 * 1000 };
+	struct stat st;
+
+	for (int tries = 0; tries < 50; tries++) {
+		if (fstat(fd, &st) < 0)
+			return -errno;
+		if (!version_is(&st, before))
+			break;
+		nanosleep(&tick, NULL);
+		if (futimens(fd, NULL) < 0)
+			return -errno;
+	}
+	vidas_file_version(&st, now);
+	return 0;
+}
+
+ssize_t vidas_file_put_range(struct vidas_backend *be, const char *key, uint64_t offset,
+			     const struct iovec *iov, int iovcnt, struct vidas_backend_version *now)
+{
+	struct vidas_backend_version before, after;
+	ssize_t size = 0;
+	struct stat st;
+	int fd, err;
+
+	for (int i = 0; i < iovcnt; i++)
+		size += (ssize_t)iov[i].iov_len;
+	/* Locked throughout, so that a put does not take the file's place meanwhile. */
+	vidas_file_lock(be, key);
+	fd = open_file(be, key, O_WRONLY, &st);
+	if (fd < 0) {
+		err = fd;
+		goto out;
+	}
+	vidas_file_version(&st, &before);
+	err = say(be, vidas_iov_write(fd, offset, iov, iovcnt), "write");
+	if (!err && size)
+		err = advance_version(fd, &before, &after);
+	else
+		after = before;
+	if (!err && fsync(fd) < 0)
+		err = say(be, -errno, "fsync");
+	close(fd);
+out:
+	vidas_file_unlock(be, key);
+	if (!err && now)
+		*now = after;
+	return err ? err : size;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Whole transfers between a file and memory in pieces. */
+#ifndef VIDAS_IOV_H
+#define VIDAS_IOV_H
+
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/* Writes all; where the memory has no bytes any more (a mapping of a file that was cut) zeros. */
+int vidas_iov_write(int fd, uint64_t offset, const struct iovec *iov, int iovcnt);
+
+/* Reads up to the end of the file; the count. -EFAULT the memory is gone. */
+ssize_t vidas_iov_read(int fd, uint64_t offset, const struct iovec *iov, int iovcnt);
+
+#endif
