@@ -27,7 +27,8 @@ int vidas_tree_attach(struct vidas *v, const char *container, struct vidas_tree 
 int vidas_tree_leave(struct vidas_tree *t);
 
 const char *vidas_tree_name(const struct vidas_tree *t);
-int vidas_tree_fd(const struct vidas_tree *t);	     /* an O_RDONLY directory descriptor; owned by the tree */
+int vidas_tree_fd(
+	const struct vidas_tree *t); /* an O_RDONLY directory descriptor; owned by the tree */
 bool vidas_tree_readonly(const struct vidas_tree *t);
 bool vidas_tree_rooted(const struct vidas_tree *t); /* a backend is behind it */
 
@@ -60,7 +61,8 @@ ssize_t vidas_tree_attr_get(struct vidas_tree *t, const char *path, uint64_t ino
 			    const char *attr, void *value, size_t size);
 int vidas_tree_attr_set(struct vidas_tree *t, const char *path, uint64_t inode, const char *attr,
 			const void *value, size_t size);
-int vidas_tree_attr_remove(struct vidas_tree *t, const char *path, uint64_t inode, const char *attr);
+int vidas_tree_attr_remove(struct vidas_tree *t, const char *path, uint64_t inode,
+			   const char *attr);
 
 /* Events ---------------------------------------------------------------------------------------- */
 

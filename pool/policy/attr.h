@@ -19,6 +19,13 @@
 
 #define VIDAS_XATTR_PREFIX "user.vidas."
 
+/* Marks on files of a container with a root, of vidasd (pool/host/sync.h) and vidasfs; no domain sees
+ * them. ABSENT: the bytes of the file, or the entries of the directory, are with the store still.
+ * TOUCHED: it may have been changed without its mtime, through a mapping. */
+#define VIDAS_XATTR_MARK "trusted.vidas."
+#define VIDAS_XATTR_ABSENT VIDAS_XATTR_MARK "absent"
+#define VIDAS_XATTR_TOUCHED VIDAS_XATTR_MARK "touched"
+
 enum vidas_attr_kind {
 	VIDAS_ATTR_POLICY, /* get: effective value; set: stored; remove: back to inherited */
 	VIDAS_ATTR_INFO,   /* get only, answered by vidasd (ATTR_GET) */

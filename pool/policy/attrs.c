@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "pool/policy/attr.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "pool/base/base.h"
+
+static const char *const write_policies[] = { "through", "back", NULL };
+static const char *const update_policies[] = { "lazy", "eager", NULL };
+static const char *const booleans[] = { "true", "false", NULL };
+static const char *const go[] = { "1", NULL };
+static const char *const nothing[] = { NULL };
+
+const struct vidas_attr vidas_attrs[] = {
+	{ "write_policy", VIDAS_ATTR_POLICY, write_policies, "back",
+	  "through: close and fsync of a written file push it; back: only flush and fsync do" },
+	{ "update_policy", VIDAS_ATTR_POLICY, update_policies, "lazy",
+	  "lazy: the pool's copy changes only by update; eager: opening a file takes over a newer version" },
+	{ "synchronized", VIDAS_ATTR_POLICY, booleans, "false",
+	  "default for objects made on the file: reads and writes atomic over their range" },
+	{ "state", VIDAS_ATTR_INFO, nothing, NULL,
+	  "clean, dirty, absent, fetching, flushing or conflict" },
+	{ "locality", VIDAS_ATTR_INFO, nothing, NULL,
+	  "bytes in the pool, objects, and which domains have them" },
+	{ "error", VIDAS_ATTR_INFO, nothing, NULL,
+	  "why the last push or fetch of the file failed; empty if it did not" },
+	{ "etag", VIDAS_ATTR_INFO, nothing, NULL,
+	  "the version that pool and store last agreed on" },
+	{ "container", VIDAS_ATTR_INFO, nothing, NULL, "the name of the container" },
+	{ "name", VIDAS_ATTR_INFO, nothing, NULL, "the file's URL in the store" },
+	{ "flush", VIDAS_ATTR_ACTION, go, NULL, "push what changed; returns when it is there" },
+	{ "update", VIDAS_ATTR_ACTION, go, NULL, "take over what the store has" },
+	{ "domains", VIDAS_ATTR_CONTAINER, NULL, NULL,
+	  "which domains may attach the container: \"2,3:ro\"" },
+	{ "root", VIDAS_ATTR_CONTAINER, nothing, NULL,
+	  "the URL of the store behind the container" },
+	{ "initiator", VIDAS_ATTR_CONTAINER, nothing, NULL,
+	  "the domain that created the container" },
+	{ 0 },
+};
+
+const struct vidas_attr *vidas_attr_find(const char *xattr, bool *ours)
+{
+	bool has_prefix = strncmp(xattr, VIDAS_XATTR_PREFIX, strlen(VIDAS_XATTR_PREFIX)) == 0;
+	const char *name = has_prefix ? xattr + strlen(VIDAS_XATTR_PREFIX) : "";
+
+	if (ours)
+		*ours = has_prefix;
+	if (strcmp(name, "read_policy") == 0)
+		name = "update_policy";
+	for (const struct vidas_attr *a = vidas_attrs; has_prefix && a->name; a++)
+		if (strcmp(a->name, name) == 0)
+			return a;
+	return NULL;
+}
+
+/* The value, as it may stand in a message: it is any bytes of any length. */
+static void value_show(const void *value, size_t bytes, char out[static 40])
+{
+	const unsigned char *v = value;
+	size_t n = bytes < 32 ? bytes : 32;
+
+	for (size_t i = 0; i < n; i++)
+		out[i] = isprint(v[i]) ? (char)v[i] : '?';
+	strcpy(out + n, bytes > n ? "..." : "");
+}
+
+int vidas_attr_check(const struct vidas_attr *attr, const void *value, size_t bytes)
+{
+	char given[40], right[128] = "";
+	size_t used = 0;
+
+	if (!attr->values)
+		return 0;
+	if (!attr->values[0])
+		return vidas_fail(-EPERM, "%s%s is read-only", VIDAS_XATTR_PREFIX, attr->name);
+	for (const char *const *v = attr->values; *v; v++) {
+		if (strlen(*v) == bytes && memcmp(*v, value, bytes) == 0)
+			return 0;
+		if (used < sizeof(right))
+			used += (size_t)snprintf(right + used, sizeof(right) - used, "%s%s",
+						 used ? ", " : "", *v);
+	}
+	value_show(value, bytes, given);
+	return vidas_fail(-EINVAL, "%s%s cannot be '%s'; it can be: %s", VIDAS_XATTR_PREFIX,
+			  attr->name, given, right);
+}
