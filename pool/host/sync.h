@@ -31,6 +31,8 @@
 
 #include <vidas/backend.h>
 
+#include "pool/policy/attr.h"
+
 struct vidas_sync;
 
 struct vidas_sync_hooks {
@@ -38,12 +40,19 @@ struct vidas_sync_hooks {
 	 * without its mtime, and it counts as changed. */
 	bool (*open_for_writing)(void *arg, uint64_t inode);
 	/* The tree was changed by us: entries of a directory and/or attributes of an inode (kinds as
-	 * enum vidas_wire_recall_kind). Called after the change, before the call returns. */
+	 * enum vidas_wire_recall_kind). Called after the change, before the call returns, and while no
+	 * file is held: other calls go on meanwhile. */
 	void (*changed)(void *arg, uint64_t inode, uint32_t kinds);
 	void *arg;
 };
 
-#define VIDAS_SYNC_ABSENT "trusted.vidas.absent"
+/* On a file: its bytes are not here yet. On a directory: its entries are not, see import. The value is
+ * the key in the store, which stays the same when the file or a directory above it is renamed. */
+#define VIDAS_SYNC_ABSENT VIDAS_XATTR_ABSENT
+
+/* Put on a file by whoever ends a mapping through which it could be written: on tmpfs such writes
+ * may leave the mtime as it was. The file counts as changed; a push takes the mark off. */
+#define VIDAS_SYNC_TOUCHED VIDAS_XATTR_TOUCHED
 
 /* `tree_fd`: the container's tree; `state_fd`: the directory in which known/ is (both kept by the
  * caller, open until close). `filters` as for vidas_store_open(). */
@@ -83,7 +92,14 @@ int vidas_sync_import(struct vidas_sync *s, const char *path, uint64_t inode, ui
 /* Looks up one name for the API: imports what is needed on the way to `path`. -ENOENT nowhere. */
 int vidas_sync_find(struct vidas_sync *s, const char *path);
 
-enum vidas_sync_state { VIDAS_SYNC_CLEAN, VIDAS_SYNC_DIRTY, VIDAS_SYNC_ABSENT_BYTES, VIDAS_SYNC_FETCHING, VIDAS_SYNC_FLUSHING, VIDAS_SYNC_CONFLICT };
+enum vidas_sync_state {
+	VIDAS_SYNC_CLEAN,
+	VIDAS_SYNC_DIRTY,
+	VIDAS_SYNC_ABSENT_BYTES,
+	VIDAS_SYNC_FETCHING,
+	VIDAS_SYNC_FLUSHING,
+	VIDAS_SYNC_CONFLICT
+};
 struct vidas_sync_info {
 	enum vidas_sync_state state;
 	struct vidas_backend_version version; /* last agreed */
@@ -92,6 +108,7 @@ struct vidas_sync_info {
 };
 /* Without touching the store. */
 int vidas_sync_info(struct vidas_sync *s, const char *path, struct vidas_sync_info *info);
-const char *vidas_sync_state_name(enum vidas_sync_state state); /* "clean", "dirty", "absent", ... */
+const char *
+vidas_sync_state_name(enum vidas_sync_state state); /* "clean", "dirty", "absent", ... */
 
 #endif

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The index of containers, their lifetime and who may know of them.
+ */
+#include "pool/host/container.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "pool/host/object.h"
+
+/* By a file of the mount, or by an object. */
+static bool open_for_writing(void *arg, uint64_t inode)
+{
+	struct host_container *c = arg;
+
+	return vidas_host_lease_writers(c, inode) || vidas_host_resource_joined(c, inode);
+}
+
+static void changed(void *arg, uint64_t inode, uint32_t kinds)
+{
+	vidas_host_recall_changed(arg, inode, kinds);
+}
+
+static void container_free(struct host_container *c)
+{
+	vidas_sync_close(c->sync);
+	vidas_host_objects_free(c);
+	vidas_host_disk_close(c);
+	pthread_mutex_destroy(&c->lock);
+	pthread_mutex_destroy(&c->sync_lock);
+	pthread_cond_destroy(&c->changed);
+	free(c->meta.root);
+	free(c->name);
+	free(c);
+}
+
+void vidas_host_container_ref(struct host_container *c)
+{
+	atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
+}
+
+void vidas_host_container_unref(struct host_container *c)
+{
+	if (c && atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) == 1)
+		container_free(c);
+}
+
+int vidas_host_container_open(struct host *h, const char *name, bool loaded,
+			      struct host_container **out)
+{
+	struct host_container *c = calloc(1, sizeof(*c));
+	pthread_condattr_t attr;
+	int err;
+
+	if (!c)
+		return -ENOMEM;
+	c->host = h;
+	c->loaded = loaded;
+	atomic_init(&c->refs, 1);
+	c->dir_fd = c->tree_fd = c->control_fd = c->leases_fd = -1;
+	pthread_mutex_init(&c->lock, NULL);
+	pthread_mutex_init(&c->sync_lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&c->changed, &attr);
+	pthread_condattr_destroy(&attr);
+	c->name = strdup(name);
+	err = c->name ? vidas_host_disk_open(c) : -ENOMEM;
+	if (err == 0)
+		err = vidas_host_meta_load(c->dir_fd, &c->meta);
+	if (err < 0) {
+		container_free(c);
+		return err;
+	}
+	if (loaded)
+		vidas_host_objects_load(c);
+	*out = c;
+	return 0;
+}
+
+/* Under host.index, for writing; the index takes over the reference. */
+void vidas_host_container_index(struct host *h, struct host_container *c)
+{
+	c->seq = ++h->last_seq;
+	HASH_ADD_KEYPTR(hh, h->containers, c->name, strlen(c->name), c);
+}
+
+int vidas_host_containers_load(struct host *h)
+{
+	int fd = openat(h->containers_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	struct dirent *e;
+
+	if (!d) {
+		int err = -errno;
+
+		if (fd >= 0)
+			close(fd);
+		return vidas_fail(err, "cannot read the containers: %s", strerror(-err));
+	}
+	while ((e = readdir(d))) {
+		struct host_container *c;
+
+		if (!vidas_name_ok(e->d_name, strlen(e->d_name)))
+			continue;
+		vidas_fail_clear();
+		if (vidas_host_container_open(h, e->d_name, true, &c) < 0) {
+			vidas_log(VIDAS_LOG_ERR,
+				  "container '%s' is left out, its files stay as they are: %s",
+				  e->d_name, vidas_fail_text());
+			continue;
+		}
+		vidas_host_container_index(h, c);
+	}
+	closedir(d);
+	return 0;
+}
+
+void vidas_host_containers_close(struct host *h)
+{
+	struct host_container *c, *next;
+
+	pthread_rwlock_wrlock(&h->index);
+	HASH_ITER(hh, h->containers, c, next) {
+		HASH_DEL(h->containers, c);
+		vidas_host_container_unref(c);
+	}
+	pthread_rwlock_unlock(&h->index);
+}
+
+void vidas_host_containers_settle(struct host *h)
+{
+	struct host_container *c, *next;
+
+	pthread_rwlock_rdlock(&h->index);
+	HASH_ITER(hh, h->containers, c, next) {
+		if (!c->loaded)
+			continue;
+		pthread_mutex_lock(&c->lock);
+		vidas_host_lease_settle(c);
+		vidas_host_objects_settle(c);
+		pthread_mutex_unlock(&c->lock);
+	}
+	pthread_rwlock_unlock(&h->index);
+}
+
+uint32_t vidas_host_container_access(const struct host_container *c, vidas_domain_id domain)
+{
+	if (domain == 0 || domain == c->meta.initiator)
+		return VIDAS_WIRE_RW;
+	for (unsigned i = 0; i < c->meta.domains; i++)
+		if (c->meta.domain[i].domain == domain)
+			return c->meta.domain[i].access;
+	return 0;
+}
+
+struct host_container *vidas_host_container_find(struct host *h, const char *name,
+						 vidas_domain_id domain)
+{
+	struct host_container *c;
+	uint32_t access = 0;
+
+	pthread_rwlock_rdlock(&h->index);
+	HASH_FIND_STR(h->containers, name, c);
+	if (c)
+		vidas_host_container_ref(c);
+	pthread_rwlock_unlock(&h->index);
+	if (!c)
+		return NULL;
+	pthread_mutex_lock(&c->lock);
+	if (!c->dead)
+		access = vidas_host_container_access(c, domain);
+	pthread_mutex_unlock(&c->lock);
+	if (access)
+		return c;
+	vidas_host_container_unref(c);
+	return NULL;
+}
+
+int vidas_host_container_sync(struct host_container *c, struct vidas_sync **out)
+{
+	const struct vidas_sync_hooks hooks = { .open_for_writing = open_for_writing,
+						.changed = changed,
+						.arg = c };
+	int err = 0;
+
+	*out = NULL;
+	if (!c->meta.root)
+		return 0;
+	pthread_mutex_lock(&c->sync_lock);
+	if (!c->sync)
+		err = vidas_sync_open(c->tree_fd, c->dir_fd, c->meta.root, NULL, &hooks, &c->sync);
+	*out = c->sync;
+	pthread_mutex_unlock(&c->sync_lock);
+	return err;
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Containers as vidasd has them: the directory in the pool, rights, leases, objects.
+ */
+#ifndef VIDAS_HOST_CONTAINER_H
+#define VIDAS_HOST_CONTAINER_H
+
+#include "pool/host/host.h"
+#include "pool/host/map.h"
+
+/* What containers/NAME/meta keeps. */
+struct host_meta {
+	vidas_domain_id initiator;
+	uint32_t creator; /* session id: a create that is sent again finds its own work */
+	unsigned domains;
+	struct vidas_wire_domain_entry domain[VIDAS_DOMAINS_MAX];
+	char *root; /* URL, or NULL */
+};
+
+int vidas_host_meta_load(int dir, struct host_meta *meta);
+int vidas_host_meta_store(int dir, const struct host_meta *meta);
+/* "2,3:ro" to a list and back. -EINVAL with a reason. */
+int vidas_host_meta_parse(const char *text, size_t bytes, struct host_meta *meta);
+char *vidas_host_meta_print(const struct host_meta *meta);
+
+struct host_resource; /* object.h */
+
+struct host_container {
+	UT_hash_handle hh;
+	struct host *host;
+	char *name;
+	uint64_t seq; /* of creation; the cursor of LIST */
+	atomic_uint refs;
+	bool loaded; /* was there before this vidasd: grace holds for it */
+
+	int dir_fd, tree_fd, control_fd, leases_fd;
+	struct vidas_map leases; /* struct vidas_shm_leases */
+
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* an object was created, or the container goes; monotonic clock */
+	struct host_meta meta;	/* root: never changes */
+	bool dying;		/* being destroyed: no new attach */
+	atomic_bool dead;	/* destroyed; set under lock */
+	struct host_attachment *attached;
+	struct host_attachment *slot[VIDAS_SHM_LEASE_SLOTS];
+	uint64_t unclaimed; /* slots of the vidasd before, until grace is over */
+	unsigned next_slot;
+	unsigned slotless;		 /* attachments without a slot */
+	struct host_resource *resources; /* by inode */
+	unsigned objects;
+	uint64_t created; /* counts objects made: what a JOIN waits for */
+
+	pthread_mutex_t sync_lock;
+	struct vidas_sync *sync;
+};
+
+/* Reads all containers of the pool. */
+int vidas_host_containers_load(struct host *h);
+void vidas_host_containers_close(struct host *h);
+/* Grace is over: what nobody has claimed again is given up. */
+void vidas_host_containers_settle(struct host *h);
+
+/* Opens what is on disk under `name`; not yet in the index. */
+int vidas_host_container_open(struct host *h, const char *name, bool loaded,
+			      struct host_container **out);
+/* Under host.index, for writing; the index takes over the reference. */
+void vidas_host_container_index(struct host *h, struct host_container *c);
+
+/* A reference, or NULL: none, or none that `domain` may know of. */
+struct host_container *vidas_host_container_find(struct host *h, const char *name,
+						 vidas_domain_id domain);
+void vidas_host_container_ref(struct host_container *c);
+void vidas_host_container_unref(struct host_container *c);
+/* enum vidas_wire_access, 0: none. Under container.lock. */
+uint32_t vidas_host_container_access(const struct host_container *c, vidas_domain_id domain);
+
+/* What the requests of the same names do (container_life.c). */
+int vidas_host_container_create(struct host_lane *lane, const char *name,
+				const struct vidas_wire_container_create *list, const char *root,
+				bool retry);
+int vidas_host_container_destroy(struct host_lane *lane, const char *name);
+/* Sets the list of domains. */
+int vidas_host_container_set_domains(struct host_container *c, const char *text, size_t bytes);
+
+/* The container's way to its store, opened when first asked for. *out NULL: it has no root. */
+int vidas_host_container_sync(struct host_container *c, struct vidas_sync **out);
+
+/* On disk (container_disk.c): makes, opens, moves to the trash. */
+int vidas_host_disk_make(struct host *h, const char *name, const struct host_meta *meta,
+			 mode_t mode);
+int vidas_host_disk_open(struct host_container *c);
+void vidas_host_disk_close(struct host_container *c);
+int vidas_host_disk_trash(struct host *h, const char *name);
+/* A detached mount of the tree for a domain. */
+int vidas_host_disk_clone(const struct host_container *c, bool readonly);
+
+/* An O_PATH descriptor of what is at a path of the tree ("": the tree), never through a link. */
+int vidas_host_path_open(const struct host_container *c, const char *path);
+
+/* Leases (lease.c). All but open and close under container.lock. */
+int vidas_host_leases_open(struct host_container *c, int fd);
+void vidas_host_leases_close(struct host_container *c);
+int vidas_host_leases_make(int dir);
+void vidas_host_lease_grant(struct host_attachment *a, int wanted);
+void vidas_host_lease_release(struct host_attachment *a);
+void vidas_host_lease_settle(struct host_container *c);
+/* Slots that may cache the inode, and those that write to it (one bit more: sessions without a slot).
+ * Any thread. */
+uint64_t vidas_host_lease_cached(const struct host_container *c, uint64_t inode);
+uint64_t vidas_host_lease_writers(const struct host_container *c, uint64_t inode);
+
+/*
+ * Recalls (recall.c). Both return when every session asked has acted, has ended, or its lease has
+ * run out. No locks may be held.
+ */
+/* Sessions of `slots` drop what they cache of `inode`; `but`: a slot left alone, or -1. */
+void vidas_host_recall(struct host_container *c, uint64_t slots, int but, uint64_t inode,
+		       uint32_t kinds);
+/* The tree was changed by us. */
+void vidas_host_recall_changed(struct host_container *c, uint64_t inode, uint32_t kinds);
+/* Entries came into being in the directory `dir`, a descriptor. */
+void vidas_host_recall_made(struct host_container *c, int dir);
+/* The set of containers changed for these domains (and for domain 0, which sees all). */
+void vidas_host_recall_containers(struct host *h, const vidas_domain_id *domain, unsigned n);
+/* A session answered event `id`; a session ends and owes nothing any more. */
+void vidas_host_recall_answered(struct host_session *s, uint64_t id);
+void vidas_host_recall_forget(struct host_session *s);
+
+#endif

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Control files (shm.h), by pread and pwrite alone: domains may cut them short at any moment, and a
+ * mapping of ours would then fault. trusted.vidas.handle says of which inode a file is, where inode
+ * numbers come again.
+ */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#include "pool/host/object.h"
+
+#define HANDLE_XATTR "trusted.vidas.handle"
+
+/* The beginning of a slot, as vidasd writes and reads it. */
+struct slot_head {
+	uint64_t offset, size;
+	uint32_t state, flags, creator;
+};
+_Static_assert(offsetof(struct slot_head, state) == offsetof(struct vidas_shm_object, state) &&
+		       offsetof(struct slot_head, creator) ==
+			       offsetof(struct vidas_shm_object, creator),
+	       "layout");
+
+static void control_name(uint64_t inode, char name[32])
+{
+	snprintf(name, 32, "%" PRIu64, inode);
+}
+
+int vidas_host_control_open(const struct host_container *c, uint64_t inode, bool write)
+{
+	char name[32];
+	int fd;
+
+	control_name(inode, name);
+	fd = openat(c->control_fd, name, (write ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? vidas_fail(-errno, "cannot open a control file: %s", strerror(errno)) : fd;
+}
+
+void vidas_host_control_remove(const struct host_resource *r)
+{
+	char name[32];
+
+	control_name(r->inode, name);
+	if (unlinkat(r->container->control_fd, name, 0) < 0 && errno != ENOENT)
+		vidas_log(VIDAS_LOG_WARNING, "container '%s': cannot remove control/%s: %m",
+			  r->container->name, name);
+}
+
+static int write_header(int fd, const struct host_resource *r)
+{
+	struct vidas_shm_resource header = { .magic = VIDAS_SHM_CONTROL_MAGIC,
+					     .version = VIDAS_SHM_VERSION,
+					     .slots = r->slots,
+					     .inode = r->inode };
+
+	return vidas_pwrite_all(fd, &header, offsetof(struct vidas_shm_resource, pad0), 0);
+}
+
+int vidas_host_control_make(struct host_resource *r)
+{
+	char name[32];
+	int fd, err = 0;
+
+	control_name(r->inode, name);
+	fd = openat(r->container->control_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0 && errno == EEXIST) {
+		/* Of an inode of that number that is no more, or half-made by a killed vidasd. */
+		vidas_host_control_remove(r);
+		fd = openat(r->container->control_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC,
+			    0600);
+	}
+	if (fd < 0)
+		return vidas_fail(-errno, "cannot make a control file: %s", strerror(errno));
+	r->slots = 1;
+	if (ftruncate(fd, (off_t)VIDAS_SHM_SLOT_OFFSET(r->slots)) < 0)
+		err = -errno;
+	if (err == 0 && r->handle.bytes &&
+	    fsetxattr(fd, HANDLE_XATTR, &r->handle, sizeof(r->handle), 0) < 0)
+		err = -errno;
+	if (err == 0)
+		err = write_header(fd, r);
+	if (err < 0) {
+		close(fd);
+		vidas_host_control_remove(r);
+		return vidas_fail(err, "cannot make a control file: %s", strerror(-err));
+	}
+	return fd;
+}
+
+static int grow(int fd, struct host_resource *r, uint32_t slots)
+{
+	uint32_t before = r->slots;
+	int err;
+
+	if (slots <= r->slots)
+		return 0;
+	if (ftruncate(fd, (off_t)VIDAS_SHM_SLOT_OFFSET(slots)) < 0)
+		return -errno;
+	r->slots = slots;
+	err = write_header(fd, r);
+	if (err < 0)
+		r->slots = before;
+	return err;
+}
+
+static int write_state(int fd, uint32_t slot, uint32_t state)
+{
+	return vidas_pwrite_all(fd, &state, sizeof(state),
+				VIDAS_SHM_SLOT_OFFSET(slot) +
+					offsetof(struct vidas_shm_object, state));
+}
+
+/* Of a slot used before, images and ring stay: the images are empty by attr_used, and the ring's
+ * records lie between head and tail. */
+int vidas_host_control_slot_init(int fd, const struct host_object *o, uint32_t flags)
+{
+	union {
+		uint8_t lines[offsetof(struct vidas_shm_object, pad4)];
+		struct slot_head f;
+	} head = { .lines = { 0 } };
+	int err;
+
+	head.f = (struct slot_head){ .offset = o->offset,
+				     .size = o->size,
+				     .state = VIDAS_SHM_OBJECT_FREE,
+				     .flags = flags,
+				     .creator = o->creator };
+	err = grow(fd, o->resource, o->slot + 1);
+	if (err == 0)
+		err = vidas_pwrite_all(fd, &head, sizeof(head), VIDAS_SHM_SLOT_OFFSET(o->slot));
+	if (err == 0)
+		err = write_state(fd, o->slot, VIDAS_SHM_OBJECT_LIVE);
+	return err < 0 ? vidas_fail(err, "cannot write a control file: %s", strerror(-err)) : 0;
+}
+
+int vidas_host_control_slot_state(const struct host_object *o, uint32_t state)
+{
+	const struct host_resource *r = o->resource;
+	int err, fd = vidas_host_control_open(r->container, r->inode, true);
+
+	if (fd < 0)
+		return fd;
+	err = write_state(fd, o->slot, state);
+	close(fd);
+	return err;
+}
+
+bool vidas_host_control_undrained(const struct host_object *o)
+{
+	const uint64_t at = VIDAS_SHM_SLOT_OFFSET(o->slot);
+	uint64_t head = 0, tail = 0;
+	int fd = vidas_host_control_open(o->resource->container, o->resource->inode, false);
+	bool read;
+
+	if (fd < 0)
+		return false;
+	read = vidas_pread_all(fd, &head, sizeof(head),
+			       at + offsetof(struct vidas_shm_object, head)) == sizeof(head) &&
+	       vidas_pread_all(fd, &tail, sizeof(tail),
+			       at + offsetof(struct vidas_shm_object, tail)) == sizeof(tail);
+	close(fd);
+	/* Values that no ring can have count as drained. */
+	return read && tail > head && tail - head <= VIDAS_SHM_RING_BYTES && !((tail | head) & 7);
+}
+
+/* One slot as found on disk; 0: it is none. */
+static int load_slot(int fd, struct host_resource *r, uint32_t slot)
+{
+	struct host_object *o, *other;
+	struct slot_head f;
+
+	if (vidas_pread_all(fd, &f, sizeof(f), VIDAS_SHM_SLOT_OFFSET(slot)) != sizeof(f))
+		return 0;
+	if (f.state != VIDAS_SHM_OBJECT_LIVE && f.state != VIDAS_SHM_OBJECT_DESTROYED)
+		return 0;
+	if (!f.size || f.offset > INT64_MAX || f.size > INT64_MAX - f.offset)
+		return 0;
+	other = f.state == VIDAS_SHM_OBJECT_LIVE ?
+			vidas_host_object_find(r, f.offset, f.size, 0, false) :
+			NULL;
+	if (other)
+		return 0;
+	o = calloc(1, sizeof(*o));
+	if (!o)
+		return -ENOMEM;
+	o->resource = r;
+	o->offset = f.offset;
+	o->size = f.size;
+	o->slot = slot;
+	o->creator = f.creator;
+	o->destroyed = f.state == VIDAS_SHM_OBJECT_DESTROYED;
+	o->loaded = true;
+	r->used[slot / 64] |= UINT64_C(1) << (slot % 64);
+	DL_APPEND(r->objects, o);
+	return 1;
+}
+
+/* Is the header that of a control file of this inode? Sets the number of slots that are there. */
+static bool header_ok(int fd, struct host_resource *r)
+{
+	struct {
+		uint64_t magic;
+		uint32_t version, slots;
+		uint64_t inode;
+	} h;
+	struct stat st;
+
+	if (vidas_pread_all(fd, &h, sizeof(h), 0) != sizeof(h) || fstat(fd, &st) < 0 ||
+	    h.magic != VIDAS_SHM_CONTROL_MAGIC || h.version != VIDAS_SHM_VERSION ||
+	    h.inode != r->inode || h.slots > VIDAS_SHM_SLOTS)
+		return false;
+	r->slots = h.slots;
+	while (r->slots && (uint64_t)st.st_size < VIDAS_SHM_SLOT_OFFSET(r->slots))
+		r->slots--;
+	return r->slots > 0;
+}
+
+int vidas_host_control_load(struct host_container *c, uint64_t inode, struct host_resource **out)
+{
+	struct host_resource *r;
+	int fd, found = 0;
+
+	fd = vidas_host_control_open(c, inode, false);
+	if (fd < 0)
+		return fd;
+	r = calloc(1, sizeof(*r));
+	if (!r) {
+		close(fd);
+		return -ENOMEM;
+	}
+	r->inode = inode;
+	r->container = c;
+	if (fgetxattr(fd, HANDLE_XATTR, &r->handle, sizeof(r->handle)) != sizeof(r->handle))
+		memset(&r->handle, 0, sizeof(r->handle));
+	if (header_ok(fd, r))
+		for (uint32_t i = 0; i < r->slots && found >= 0; i++) {
+			int one = load_slot(fd, r, i);
+
+			found = one < 0 ? one : found + one;
+		}
+	close(fd);
+	if (found <= 0) {
+		vidas_host_control_remove(r);
+		vidas_host_resource_free(r);
+		return found < 0 ? found : -EBADMSG;
+	}
+	*out = r;
+	return 0;
+}

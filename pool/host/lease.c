@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Slots of a container's lease table, and its words as vidasd uses them (shm.h has the protocol).
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "pool/host/container.h"
+
+#define REST_BIT  (UINT64_C(1) << VIDAS_SHM_LEASE_REST)
+#define ALL_SLOTS ((UINT64_C(1) << VIDAS_SHM_LEASE_SLOTS) - 1)
+
+static struct vidas_shm_leases *table(const struct host_container *c)
+{
+	return (struct vidas_shm_leases *)(void *)c->leases.ptr;
+}
+
+static int write_header(int fd)
+{
+	struct vidas_shm_leases header = { .magic = VIDAS_SHM_LEASE_MAGIC,
+					   .version = VIDAS_SHM_VERSION,
+					   .buckets = VIDAS_SHM_LEASE_BUCKETS };
+
+	return vidas_pwrite_all(fd, &header, offsetof(struct vidas_shm_leases, bucket), 0);
+}
+
+int vidas_host_leases_make(int dir)
+{
+	int fd = openat(dir, "leases", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	err = ftruncate(fd, sizeof(struct vidas_shm_leases)) < 0 ? -errno : write_header(fd);
+	close(fd);
+	return err;
+}
+
+/* A table that domains have spoilt is mended: its size and header; a wrong bit costs a recall. */
+int vidas_host_leases_open(struct host_container *c, int fd)
+{
+	struct stat st;
+	int err;
+
+	c->leases_fd = fd;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (st.st_size != (off_t)sizeof(struct vidas_shm_leases) &&
+	    ftruncate(fd, sizeof(struct vidas_shm_leases)) < 0)
+		return -errno;
+	err = write_header(fd);
+	if (err == 0)
+		err = vidas_map_open(fd, 0, sizeof(struct vidas_shm_leases), PROT_READ | PROT_WRITE,
+				     &c->leases);
+	if (err < 0)
+		return err;
+	for (unsigned i = 0; c->loaded && i < VIDAS_SHM_LEASE_BUCKETS; i++) {
+		struct vidas_shm_lease *b = &table(c)->bucket[i];
+
+		c->unclaimed |= atomic_load_explicit(&b->cached, memory_order_relaxed) |
+				atomic_load_explicit(&b->writers, memory_order_relaxed);
+	}
+	c->unclaimed &= ALL_SLOTS;
+	return 0;
+}
+
+void vidas_host_leases_close(struct host_container *c)
+{
+	vidas_map_close(&c->leases);
+	if (c->leases_fd >= 0)
+		close(c->leases_fd);
+	c->leases_fd = -1;
+}
+
+/* The protocol's words are used in sequentially consistent order by all sides. */
+static void clear_slots(struct host_container *c, uint64_t slots)
+{
+	for (unsigned i = 0; slots && i < VIDAS_SHM_LEASE_BUCKETS; i++) {
+		struct vidas_shm_lease *b = &table(c)->bucket[i];
+
+		if (atomic_load_explicit(&b->cached, memory_order_relaxed) & slots)
+			atomic_fetch_and_explicit(&b->cached, ~slots, memory_order_seq_cst);
+		if (atomic_load_explicit(&b->writers, memory_order_relaxed) & slots)
+			atomic_fetch_and_explicit(&b->writers, ~slots, memory_order_seq_cst);
+	}
+}
+
+static bool slot_free(const struct host_container *c, unsigned slot)
+{
+	return !c->slot[slot] && !(c->unclaimed & (UINT64_C(1) << slot));
+}
+
+/*
+ * Slots go round, so that one just freed is not at once another's: a client that lost it without
+ * knowing yet does the least harm.
+ */
+void vidas_host_lease_grant(struct host_attachment *a, int wanted)
+{
+	struct host_container *c = a->container;
+
+	a->slot = -1;
+	if (atomic_load_explicit(&a->access, memory_order_relaxed) != VIDAS_WIRE_RW) {
+		c->slotless++; /* it cannot set a bit */
+		return;
+	}
+	if (wanted >= 0 && !c->slot[wanted]) {
+		a->slot = wanted;
+		c->unclaimed &= ~(UINT64_C(1) << wanted);
+	}
+	for (unsigned i = 0; a->slot < 0 && i < VIDAS_SHM_LEASE_SLOTS; i++) {
+		unsigned slot = (c->next_slot + i) % VIDAS_SHM_LEASE_SLOTS;
+
+		if (!slot_free(c, slot))
+			continue;
+		a->slot = (int)slot;
+		c->next_slot = (slot + 1) % VIDAS_SHM_LEASE_SLOTS;
+	}
+	if (a->slot >= 0) {
+		c->slot[a->slot] = a;
+		return;
+	}
+	c->slotless++;
+	vidas_host_complain(
+		a->session->domain,
+		"container '%s' has its %u lease slots taken: session %u caches nothing", c->name,
+		VIDAS_SHM_LEASE_SLOTS, a->session->id);
+}
+
+/* The bit that sessions without a slot share goes when none of them is left. */
+static uint64_t rest_to_clear(const struct host_container *c)
+{
+	return c->slotless || (c->loaded && vidas_host_grace(c->host)) ? 0 : REST_BIT;
+}
+
+void vidas_host_lease_release(struct host_attachment *a)
+{
+	struct host_container *c = a->container;
+
+	if (a->slot >= 0) {
+		clear_slots(c, UINT64_C(1) << a->slot);
+		c->slot[a->slot] = NULL;
+		a->slot = -1;
+	} else {
+		c->slotless--;
+		clear_slots(c, rest_to_clear(c));
+	}
+}
+
+void vidas_host_lease_settle(struct host_container *c)
+{
+	clear_slots(c, c->unclaimed | rest_to_clear(c));
+	c->unclaimed = 0;
+}
+
+uint64_t vidas_host_lease_cached(const struct host_container *c, uint64_t inode)
+{
+	const struct vidas_shm_lease *b = &table(c)->bucket[vidas_shm_lease_bucket(inode)];
+
+	return atomic_load_explicit(&b->cached, memory_order_seq_cst) & ALL_SLOTS;
+}
+
+uint64_t vidas_host_lease_writers(const struct host_container *c, uint64_t inode)
+{
+	const struct vidas_shm_lease *b = &table(c)->bucket[vidas_shm_lease_bucket(inode)];
+
+	return atomic_load_explicit(&b->writers, memory_order_seq_cst);
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the files sync_*.c share. sync.c: open, close, whose turn it is; sync_tree.c: opening things
+ * in the tree; sync_known.c: records; sync_import.c, sync_fetch.c, sync_update.c (a
+ * file), sync_renew.c (a directory): from the store;
+ * sync_push.c, sync_put.c, sync_conflict.c, sync_remove.c, sync_flush.c: to the store; sync_state.c: states.
+ *
+ * Lock order: turn of a directory's inode, of a path, of a file's inode; then sync.lock.
+ *
+ * The tree is hostile: other domains rename, cut and replace things in it at any instruction.
+ * Every path is resolved by openat2() beneath the tree, never through a symbolic link; what is
+ * opened is looked at by fstat(), and only regular files are opened for real.
+ */
+#ifndef VIDAS_SYNC_INTERNAL_H
+#define VIDAS_SYNC_INTERNAL_H
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/stat.h>
+
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+#include "backends/store.h"
+#include "pool/base/base.h"
+#include "pool/host/map.h"
+#include "pool/host/sync.h"
+
+/* Beside VIDAS_SYNC_ABSENT and VIDAS_SYNC_TOUCHED, on files of the tree: */
+#define SYNC_PUSHED   "trusted.vidas.pushed" /* the key under which it was pushed last */
+#define SYNC_ERROR    "trusted.vidas.error"  /* "ERRNO text" of the last push or fetch */
+#define SYNC_GONE     "trusted.vidas.gone"   /* the store has it no more: on its way out */
+/* In known/: */
+#define SYNC_KNOWN    "trusted.vidas.known"
+#define SYNC_IMPORTED "trusted.vidas.imported"
+
+#define SYNC_AGAIN	 1	     /* from sync_push's parts: let go of all turns, begin anew */
+#define SYNC_TRIES	 5	     /* at something that others keep changing */
+#define SYNC_PIECE_BYTES (64u << 20) /* of one get; a multiple of any page size */
+#define SYNC_HANDLE_MAX	 64u /* bytes of a file handle: tmpfs 12, ext4 8, xfs 16, btrfs 40 */
+/* How long to wait for another's turn on a file while no byte of it moves. */
+#define SYNC_PATIENCE_US (INT64_C(300) * 1000 * 1000)
+
+enum sync_doing { SYNC_LOOKING, SYNC_FETCH, SYNC_FLUSH };
+
+/* A turn on a path or an inode: one holder at a time. Lies on the holder's stack. */
+struct sync_turn {
+	const char *path; /* one of the two */
+	uint64_t inode;
+	enum sync_doing doing;
+	_Atomic int64_t moved_us; /* when its holder last got on */
+	UT_hash_handle hh;
+	bool held;
+};
+
+struct vidas_sync {
+	struct vidas_store *store;
+	uint32_t caps;
+	int tree, known, stage; /* directories; stage: things that are made, or on their way out */
+	struct vidas_sync_hooks hooks;
+	bool fine_times; /* every change gives an mtime of its own */
+	_Atomic uint64_t stage_next;
+	_Atomic unsigned told; /* enum sync_told: what was logged once */
+
+	pthread_mutex_t lock; /* guards paths and inodes */
+	pthread_cond_t turn_over;
+	struct sync_turn *paths, *inodes;
+};
+
+enum sync_told {
+	SYNC_TOLD_SPECIAL = 1u << 0,
+	SYNC_TOLD_SYMLINK = 1u << 1,
+	SYNC_TOLD_NAME = 1u << 2
+};
+
+/* True for the first that asks. */
+bool sync_tell_once(struct vidas_sync *s, enum sync_told what);
+
+/* Turns (sync.c). -ETIMEDOUT the holder does not get on. Giving back one that is not held is allowed. */
+int sync_turn_path(struct vidas_sync *s, struct sync_turn *t, const char *path);
+int sync_turn_inode(struct vidas_sync *s, struct sync_turn *t, uint64_t inode,
+		    enum sync_doing doing);
+void sync_turn_moved(struct sync_turn *t);
+void sync_turn_give(struct vidas_sync *s, struct sync_turn *t);
+bool sync_inode_busy(struct vidas_sync *s, uint64_t inode, enum sync_doing *doing);
+
+bool sync_open_for_writing(struct vidas_sync *s, uint64_t inode);
+/* Tells the hook, now or when this thread gives its last turn back. */
+void sync_changed(struct vidas_sync *s, uint64_t inode, uint32_t kinds);
+
+/* Paths and the tree (sync_tree.c). ------------------------------------------------------------- */
+
+/* openat2() beneath `dir`, no symbolic links; "" is `dir` itself. */
+int sync_open_at(int dir, const char *path, int flags);
+/* The directory above `path` (O_PATH) and its last component; `path` is not "". */
+int sync_parent(int dir, const char *path, const char **base);
+/* Opens for real what an O_PATH descriptor names. */
+int sync_reopen(int fd, int flags);
+/* Opens `path` in the tree as O_PATH and looks at it; -ESTALE unless `inode` is 0 or its own. */
+int sync_tree_look(struct vidas_sync *s, const char *path, uint64_t inode, struct stat *st);
+/* The same, a regular file opened for real with `flags`; -EISDIR, -EINVAL others. */
+int sync_tree_file(struct vidas_sync *s, const char *path, uint64_t inode, int flags,
+		   struct stat *st);
+/* "dir/name" in `out`; -ENAMETOOLONG, -EINVAL a name that cannot be. */
+int sync_join(char out[static PATH_MAX], const char *dir, const char *name);
+/* A text xattr as a NUL-terminated path: -ENODATA, -EINVAL not a path. */
+int sync_path_xattr(int fd, const char *xattr, char out[static PATH_MAX]);
+/* Sets what `valid` of `from` names; size and type are left alone. */
+int sync_apply_attrs(int fd, const struct vidas_backend_stat *from);
+void sync_attrs_of(const struct stat *st, struct vidas_backend_stat *out);
+/* Calls `each` for every entry but "." and ".." of an open directory (a real descriptor, kept). */
+int sync_each_entry(int dir, int (*each)(void *arg, const char *name), void *arg);
+/* A name in the stage that nobody else uses. */
+void sync_stage_name(struct vidas_sync *s, const char *what, char out[static 64]);
+
+static inline bool sync_same_time(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+/* Records (sync_known.c). ------------------------------------------------------------------------ */
+
+enum sync_record_flag {
+	SYNC_AGREED = 1u << 0, /* inode, size, mtime, mode, owner and version were agreed on */
+	SYNC_CHANGED =
+		1u << 1, /* but the pool's bytes may be others now, whatever the mtime says */
+	SYNC_PUSHING = 1u << 2, /* a put was begun: if the store has push_*, it is ours */
+	SYNC_CONFLICT = 1u << 3,
+	SYNC_FETCHING =
+		1u << 4, /* an absent file: size and time are ours; push_mtime was its own */
+};
+
+struct sync_record {
+	enum vidas_backend_type type;
+	uint32_t flags;
+	uint64_t inode, size;
+	struct timespec mtime;
+	uint32_t mode, uid, gid;
+	struct vidas_backend_version version;
+	uint64_t push_size; /* of a symbolic link: sync_target_hash() */
+	struct timespec push_mtime;
+	int handle_type;
+	unsigned handle_size; /* 0: none */
+	uint8_t handle[SYNC_HANDLE_MAX];
+};
+
+/* -ENOENT there is none, or none that was finished. */
+int sync_known_get(struct vidas_sync *s, const char *path, struct sync_record *rec);
+/* Replaces it in one step; makes the directories above. */
+int sync_known_put(struct vidas_sync *s, const char *path, const struct sync_record *rec);
+/* 0 if there is none. A directory: only an empty one, -ENOTEMPTY. */
+int sync_known_drop(struct vidas_sync *s, const char *path);
+/* S_IFREG, S_IFDIR, or 0 for nothing. */
+mode_t sync_known_kind(struct vidas_sync *s, const char *path);
+bool sync_known_imported(struct vidas_sync *s, const char *path);
+int sync_known_set_imported(struct vidas_sync *s, const char *path);
+/* Fills in what is agreed from the file itself and `version`; keeps flags other than AGREED, push_*. */
+void sync_record_agree(struct sync_record *rec, int fd, const struct stat *st,
+		       const struct vidas_backend_version *version);
+/* Is the inode that the record is of still in the tree, under a name that was not pushed yet? Then its
+ * key is the only one under which the store has it. */
+bool sync_record_moved(struct vidas_sync *s, const char *path, const struct sync_record *rec);
+
+/* If another inode than `inode` was agreed on as `path`, is still in the tree, and has its bytes only in
+ * the store: a descriptor of it; else -ENOENT. */
+int sync_displaced(struct vidas_sync *s, const char *path, uint64_t inode);
+
+/* Has what `st` shows changes that are not pushed? `fd`: for the touched mark; may be O_PATH. */
+bool sync_is_dirty(struct vidas_sync *s, const struct sync_record *rec, const struct stat *st,
+		   int fd);
+
+/* From the store. --------------------------------------------------------------------------------- */
+
+/* Makes the entry `name` of the store's directory `key` appear as `path` in the tree, absent. 1 made,
+ * 0 it was there. */
+int sync_import_entry(struct vidas_sync *s, const char *path, const char *key,
+		      const struct vidas_backend_stat *st);
+/* All bytes of `key` into `fd`, which gets their size. With `stay` *st says which version and size
+ * are expected; else, and when that turns out to be outdated, *st is asked for anew. */
+int sync_fetch_bytes(struct vidas_sync *s, const char *key, struct vidas_backend_stat *st, int fd,
+		     bool stay, struct sync_turn *turn);
+/* A private file of the pool with the bytes of `key`. */
+int sync_fetch_private(struct vidas_sync *s, const char *key, struct vidas_backend_stat *st,
+		       struct sync_turn *turn);
+/* Fetches an absent file in place; the caller has the turns on `key` and the inode. */
+int sync_fetch_absent(struct vidas_sync *s, const char *key, int fd, struct sync_turn *turn,
+		      uint64_t *bytes);
+/* Before the bytes of an absent file, and so its time, are changed: notes its own time, or tells it
+ * where that was noted before. */
+int sync_note_fetching(struct vidas_sync *s, const char *key, struct sync_record *rec,
+		       struct stat *st);
+/* Makes what `fd` is resident, whatever its name; takes turns itself. */
+int sync_make_resident(struct vidas_sync *s, int fd);
+/* Renews one file, if it is unchanged here: -EBUSY. `st`: what the store has, NULL: ask it. */
+int sync_update_file(struct vidas_sync *s, const char *path, uint64_t inode,
+		     const struct vidas_backend_stat *st, struct vidas_sync_moved *moved);
+
+/* To the store. ----------------------------------------------------------------------------------- */
+
+/* Pushes what is at `path`, if it changed; a directory: itself, not what is in it. */
+int sync_push(struct vidas_sync *s, const char *path, uint64_t inode,
+	      struct vidas_sync_moved *moved);
+/* The directories above `path` that the store does not have yet. */
+int sync_push_above(struct vidas_sync *s, const char *path);
+/* A file; `look` is O_PATH, the caller has the turn on `path`. */
+int sync_put_file(struct vidas_sync *s, const char *path, int look, struct vidas_sync_moved *moved);
+bool sync_same_version(const struct vidas_backend_version *a,
+		       const struct vidas_backend_version *b);
+/* Of a record with SYNC_PUSHING: is what the store has there what was to be pushed? */
+bool sync_is_our_push(struct vidas_sync *s, const char *path, const struct sync_record *rec,
+		      const struct vidas_backend_stat *there);
+uint64_t sync_target_hash(const char *target, size_t size);
+/* Removes one file or link from the store that is gone, or something else, in the tree. With the
+ * turn on `path`. */
+int sync_remove_one(struct vidas_sync *s, const char *path, struct vidas_sync_moved *moved);
+/* Removes from the store, at and below `path`, what is known and not in the tree any more. */
+int sync_remove_gone(struct vidas_sync *s, const char *path, struct vidas_sync_moved *moved);
+/* The store has at `path` something not agreed on: keeps it under another name, and shows that in
+ * the tree. Afterwards `path` may be replaced; `st->version` is what is there now, size 0 and type
+ * 0 if nothing is. */
+int sync_conflict_keep(struct vidas_sync *s, const char *path, struct vidas_backend_stat *st);
+
+/* A list of paths that grows at its end. */
+struct sync_list {
+	char **path;
+	size_t count, room;
+};
+int sync_list_add(struct sync_list *l, const char *path);
+void sync_list_free(struct sync_list *l);
+
+/* Errors of a file (sync_state.c): kept on it until a push or fetch succeeds; returns `err`. */
+int sync_note_error(int fd, int err);
+
+#endif

@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The bytes of one file to the store. */
+#include "pool/host/sync_internal.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/xattr.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "pool/wire/wire.h"
+
+#define ZERO_BYTES (64u << 20) /* read for holes, so that reading them does not fill them */
+#define IOV_COUNT  1000
+/* An mtime of a coarse clock is as old as its tick at most (CONFIG_HZ=100), twice to be sure. */
+#define TICK_NS	   INT64_C(20000000)
+
+struct put {
+	struct vidas_sync *s;
+	const char *path;
+	int fd;
+	struct stat st; /* before its bytes were read */
+	bool known;
+	struct sync_record rec;
+	struct vidas_backend_version expect; /* size 0: whatever is there */
+	bool must_not_exist;
+	bool conflict, counted;
+	bool asked; /* what the store has was compared with what is known */
+	struct sync_turn turn;
+	struct vidas_sync_moved *moved;
+};
+
+bool sync_same_version(const struct vidas_backend_version *a, const struct vidas_backend_version *b)
+{
+	return a->size == b->size && memcmp(a->bytes, b->bytes, a->size) == 0;
+}
+
+/* The bytes as iovecs -------------------------------------------------------------------------- */
+
+static pthread_once_t zero_once = PTHREAD_ONCE_INIT;
+static uint8_t *zeros;
+
+static void make_zeros(void)
+{
+	void *ptr = mmap(NULL, ZERO_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			 -1, 0);
+
+	zeros = ptr == MAP_FAILED ? NULL : ptr;
+}
+
+struct vector {
+	struct iovec iov[IOV_COUNT];
+	int count;
+};
+
+static void add_bytes(struct vector *v, uint8_t *ptr, uint64_t size)
+{
+	if (size)
+		v->iov[v->count++] = (struct iovec){ .iov_base = ptr, .iov_len = size };
+}
+
+/* A file of many holes ends as one piece, holes and all. */
+static void lay_out(const struct put *p, const struct vidas_map *map, struct vector *v)
+{
+	uint64_t at = 0, end = map->size;
+
+	while (at < end && v->count < IOV_COUNT - 2) {
+		off_t data = lseek(p->fd, (off_t)at, SEEK_DATA);
+		off_t hole;
+		uint64_t until;
+
+		if (data < 0 && errno != ENXIO)
+			break;
+		until = data < 0 || (uint64_t)data > end ? end : (uint64_t)data;
+		while (at < until && v->count < IOV_COUNT - 2) {
+			uint64_t n = until - at < ZERO_BYTES ? until - at : ZERO_BYTES;
+
+			add_bytes(v, zeros, n);
+			at += n;
+		}
+		if (at < until || at == end)
+			break;
+		hole = lseek(p->fd, (off_t)at, SEEK_HOLE);
+		until = hole < 0 || (uint64_t)hole > end ? end : (uint64_t)hole;
+		add_bytes(v, map->ptr + at, until - at);
+		at = until;
+	}
+	add_bytes(v, map->ptr + at, end - at);
+}
+
+/* PUT_CUT: it was cut short meanwhile, and has zeros in the store. PUT_FAULT: as before it was put. */
+enum { PUT_CUT = 1, PUT_FAULT = 2 };
+
+static int put_bytes(struct put *p, struct vidas_backend_version *now)
+{
+	struct vidas_backend_stat attrs;
+	struct vidas_backend_put put = {
+		.attrs = &attrs,
+		.expect = p->expect.size ? &p->expect : NULL,
+		.must_not_exist = p->must_not_exist,
+		.size_bytes = (uint64_t)p->st.st_size,
+	};
+	struct vidas_map map = { 0 };
+	struct vector *v = NULL;
+	int err = 0;
+
+	sync_attrs_of(&p->st, &attrs);
+	if (put.size_bytes) {
+		v = calloc(1, sizeof(*v));
+		pthread_once(&zero_once, make_zeros);
+		err = v && zeros ? 0 : -ENOMEM;
+		if (!err)
+			err = vidas_map_open(p->fd, 0, put.size_bytes, PROT_READ, &map);
+		if (err)
+			goto out;
+		lay_out(p, &map, v);
+		put.iov = v->iov;
+		put.iovcnt = v->count;
+	}
+	err = vidas_store_put(p->s->store, p->path, &put, now);
+	if (err == -EFAULT)
+		err = PUT_FAULT;
+	if (!err && vidas_map_cut(&map))
+		err = PUT_CUT;
+out:
+	vidas_map_close(&map);
+	free(v);
+	return err;
+}
+
+/* Does the store have these very bytes? Asked when it is not known whether an earlier push came
+ * through. */
+static bool same_bytes(struct put *p, struct vidas_backend_stat *there)
+{
+	struct vidas_map map = { 0 };
+	uint64_t at = 0, size = (uint64_t)p->st.st_size;
+	uint8_t *piece;
+	bool same = there->type == VIDAS_BACKEND_FILE && there->size_bytes == size;
+
+	if (!same || !size)
+		return same;
+	piece = malloc(1u << 20);
+	if (!piece || vidas_map_open(p->fd, 0, size, PROT_READ, &map) < 0) {
+		free(piece);
+		return false;
+	}
+	while (same && at < size) {
+		size_t n = size - at < (1u << 20) ? (size_t)(size - at) : 1u << 20;
+		struct iovec iov = { .iov_base = piece, .iov_len = n };
+		ssize_t got = vidas_store_get(p->s->store, p->path, at, &iov, 1,
+					      there->version.size ? &there->version : NULL, NULL);
+
+		same = got == (ssize_t)n && memcmp(piece, map.ptr + at, n) == 0;
+		at += n;
+		sync_turn_moved(&p->turn);
+	}
+	same = same && !vidas_map_cut(&map);
+	vidas_map_close(&map);
+	free(piece);
+	return same;
+}
+
+/* Versions --------------------------------------------------------------------------------------- */
+
+/* What to expect, as far as known here. */
+static void expect_known(struct put *p)
+{
+	bool agreed = p->known && (p->rec.flags & SYNC_AGREED);
+
+	p->expect = agreed ? p->rec.version : (struct vidas_backend_version){ 0 };
+	p->must_not_exist = !agreed;
+}
+
+/* What to expect, by what the store has: if that is neither what was agreed nor from an earlier push
+ * of ours, it is kept beside. */
+static int expect_there(struct put *p)
+{
+	struct vidas_backend_stat there;
+	bool ours;
+	int err;
+
+	p->asked = true;
+	p->must_not_exist = 0;
+	err = vidas_store_stat(p->s->store, p->path, &there);
+	if (err == -ENOENT) {
+		p->must_not_exist = true;
+		p->expect.size = 0;
+		return 0;
+	}
+	if (err)
+		return err;
+	if (there.type == VIDAS_BACKEND_DIRECTORY)
+		return vidas_fail(-EISDIR, "the store has a directory '%s'", p->path);
+	ours = p->known && (p->rec.flags & SYNC_AGREED) &&
+	       sync_same_version(&p->rec.version, &there.version);
+	if (!ours && p->known && (p->rec.flags & SYNC_PUSHING))
+		ours = sync_is_our_push(p->s, p->path, &p->rec, &there);
+	if (!ours)
+		ours = same_bytes(p, &there);
+	if (!ours) {
+		err = sync_conflict_keep(p->s, p->path, &there);
+		p->conflict = true;
+	}
+	p->expect = there.version;
+	p->must_not_exist = !err && !ours && !there.type;
+	return err;
+}
+
+/* The push -------------------------------------------------------------------------------------- */
+
+/*
+ * Looks at the file before its bytes are read. Where the mtime comes from a coarse clock, a write in
+ * the same tick as the one before would not show: so the mtime gets a nanosecond that the clock
+ * never has.
+ */
+static int look_before(struct put *p)
+{
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT } };
+	struct timespec now;
+	int64_t age;
+
+	if (fstat(p->fd, &p->st) < 0)
+		return -errno;
+	if (p->s->fine_times)
+		return 0;
+	clock_gettime(CLOCK_REALTIME, &now);
+	age = (now.tv_sec - p->st.st_mtim.tv_sec) * INT64_C(1000000000) +
+	      (now.tv_nsec - p->st.st_mtim.tv_nsec);
+	if (age < 0 || age > TICK_NS)
+		return 0;
+	times[1] = p->st.st_mtim;
+	times[1].tv_nsec += times[1].tv_nsec < 999999999 ? 1 : -1;
+	if (futimens(p->fd, times) < 0 || fstat(p->fd, &p->st) < 0)
+		return -errno;
+	sync_changed(p->s, p->st.st_ino, VIDAS_WIRE_RECALL_ATTRS);
+	return 0;
+}
+
+/* The intent, so that a successor knows our bytes in the store for what they are. */
+static int note_intent(struct put *p)
+{
+	if (!p->known)
+		p->rec = (struct sync_record){ .type = VIDAS_BACKEND_FILE };
+	p->rec.flags |= SYNC_PUSHING;
+	p->rec.push_size = (uint64_t)p->st.st_size;
+	p->rec.push_mtime = p->st.st_mtim;
+	p->known = true;
+	return sync_known_put(p->s, p->path, &p->rec);
+}
+
+static int note_pushed(struct put *p, const struct vidas_backend_version *version, bool changed)
+{
+	p->rec = (struct sync_record){ .flags = (changed ? SYNC_CHANGED : 0u) |
+						(p->conflict ? SYNC_CONFLICT : 0u) };
+	sync_record_agree(&p->rec, p->fd, &p->st, version);
+	p->known = true;
+	return sync_known_put(p->s, p->path, &p->rec);
+}
+
+/* One put. 1: go on, the file changed meanwhile or the store had something else. */
+static int put_once(struct put *p)
+{
+	struct vidas_backend_version now = { 0 };
+	struct vidas_backend_stat there;
+	struct stat after;
+	bool writers, stable;
+	int cut, err;
+
+	err = look_before(p);
+	if (!err && !p->asked &&
+	    (!(p->s->caps & VIDAS_BACKEND_CONDITIONAL) ||
+	     (p->known && (p->rec.flags & SYNC_PUSHING))))
+		err = expect_there(p);
+	writers = sync_open_for_writing(p->s, p->st.st_ino);
+	if (!err)
+		err = note_intent(p);
+	/* Before the bytes are read: who touches it from now on puts it on again. */
+	if (!err && fremovexattr(p->fd, VIDAS_SYNC_TOUCHED) < 0 && errno != ENODATA)
+		err = -errno;
+	if (err)
+		return err;
+	cut = put_bytes(p, &now);
+	sync_turn_moved(&p->turn);
+	if (cut == -ESTALE || cut == -EEXIST) {
+		err = expect_there(p);
+		return err ? err : 1;
+	}
+	if (cut < 0 || cut == PUT_FAULT)
+		return cut < 0 ? cut : 1;
+	if (!now.size && vidas_store_stat(p->s->store, p->path, &there) == 0)
+		now = there.version;
+	if (fstat(p->fd, &after) < 0)
+		return -errno;
+	stable = !cut && after.st_size == p->st.st_size &&
+		 sync_same_time(&after.st_mtim, &p->st.st_mtim) &&
+		 fgetxattr(p->fd, VIDAS_SYNC_TOUCHED, NULL, 0) < 0;
+	writers = writers || sync_open_for_writing(p->s, p->st.st_ino);
+	p->moved->files += !p->counted;
+	p->counted = true;
+	p->moved->bytes += (uint64_t)p->st.st_size;
+	p->expect = now;
+	p->must_not_exist = false;
+	p->asked = true;
+	err = note_pushed(p, &now, writers || !stable);
+	return err ? err : !stable;
+}
+
+/* Only owner or mode changed. 1: the store cannot tell, or has something else: put it all. */
+static int put_attrs(struct put *p)
+{
+	struct vidas_backend_stat attrs, there;
+	int err = 0;
+
+	if (p->s->caps & VIDAS_BACKEND_ATTRIBUTES) {
+		sync_attrs_of(&p->st, &attrs);
+		err = vidas_store_stat(p->s->store, p->path, &there);
+		if (err || !sync_same_version(&there.version, &p->rec.version))
+			return err && err != -ENOENT ? err : 1;
+		err = vidas_store_set_attrs(p->s->store, p->path, &attrs);
+		if (err)
+			return err == -EOPNOTSUPP || err == -ENOENT ? 1 : err;
+		err = vidas_store_stat(p->s->store, p->path, &there);
+		if (err || there.size_bytes != p->rec.size)
+			return err && err != -ENOENT ? err : 1;
+		p->rec.version = there.version;
+	}
+	p->rec.mode = p->st.st_mode & 07777;
+	p->rec.uid = p->st.st_uid;
+	p->rec.gid = p->st.st_gid;
+	return sync_known_put(p->s, p->path, &p->rec);
+}
+
+/* So that another name of this file, or a former one, may be removed from the store. */
+static int note_name(struct put *p, bool always)
+{
+	char last[PATH_MAX];
+	int err = sync_path_xattr(p->fd, SYNC_PUSHED, last);
+
+	if ((err && !always) || (!err && strcmp(last, p->path) == 0))
+		return 0;
+	return fsetxattr(p->fd, SYNC_PUSHED, p->path, strlen(p->path), 0) < 0 ? -errno : 0;
+}
+
+/* Its bytes are in the store only, under the same key: 0 nothing is to be put, 1 they are here now. */
+static int put_absent(struct put *p)
+{
+	uint64_t bytes = 0;
+	int fd, err = 1;
+
+	if (p->known && !sync_is_dirty(p->s, &p->rec, &p->st, p->fd)) {
+		if (p->rec.mode == (p->st.st_mode & 07777) && p->rec.uid == p->st.st_uid &&
+		    p->rec.gid == p->st.st_gid)
+			return 0;
+		err = put_attrs(p);
+	}
+	if (err <= 0)
+		return err;
+	fd = sync_reopen(p->fd, O_RDWR | O_NONBLOCK);
+	if (fd < 0)
+		return fd;
+	err = sync_fetch_absent(p->s, p->path, fd, &p->turn, &bytes);
+	close(fd);
+	if (!err)
+		err = sync_known_get(p->s, p->path, &p->rec);
+	p->known = !err;
+	return err ? err : 1;
+}
+
+static int put_turn(struct put *p)
+{
+	char key[PATH_MAX];
+	int err;
+
+	err = sync_known_get(p->s, p->path, &p->rec);
+	p->known = !err;
+	if ((err && err != -ENOENT) || fstat(p->fd, &p->st) < 0)
+		return err ? err : -errno;
+	err = sync_path_xattr(p->fd, VIDAS_SYNC_ABSENT, key);
+	if (!err) {
+		if (strcmp(key, p->path) != 0)
+			return SYNC_AGAIN;
+		err = put_absent(p);
+		if (err <= 0)
+			return err;
+		if (fstat(p->fd, &p->st) < 0)
+			return -errno;
+	} else if (err != -ENODATA) {
+		return err;
+	}
+	if (!sync_is_dirty(p->s, p->known ? &p->rec : NULL, &p->st, p->fd)) {
+		err = 0;
+		if (p->rec.mode != (p->st.st_mode & 07777) || p->rec.uid != p->st.st_uid ||
+		    p->rec.gid != p->st.st_gid)
+			err = put_attrs(p);
+		if (err <= 0)
+			return err ? err : note_name(p, false);
+	}
+	expect_known(p);
+	err = 1;
+	for (int tries = 0; err > 0 && tries < SYNC_TRIES; tries++)
+		err = put_once(p);
+	/* Still changing: what was there when we began, or newer, has been pushed. */
+	if (err > 0 && !(p->rec.flags & SYNC_PUSHING))
+		err = 0;
+	if (err > 0)
+		err = vidas_fail(-EBUSY, "'%s' changes all the time, here or in the store",
+				 p->path);
+	return err ? err : note_name(p, true);
+}
+
+int sync_put_file(struct vidas_sync *s, const char *path, int look, struct vidas_sync_moved *moved)
+{
+	struct put p = { .s = s, .path = path, .moved = moved };
+	struct stat st;
+	int err;
+
+	p.fd = sync_reopen(look, O_RDONLY | O_NONBLOCK);
+	if (p.fd < 0)
+		return p.fd;
+	err = fstat(p.fd, &st) < 0 ? -errno : 0;
+	if (!err)
+		err = sync_turn_inode(s, &p.turn, st.st_ino, SYNC_FLUSH);
+	if (!err)
+		err = put_turn(&p);
+	if (err <= 0)
+		sync_note_error(p.fd, err);
+	sync_turn_give(s, &p.turn);
+	close(p.fd);
+	return err;
+}

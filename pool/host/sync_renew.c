@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Update of a directory: everything below it that differs in the store. */
+#include "pool/host/sync_internal.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "pool/wire/wire.h"
+
+struct listed {
+	UT_hash_handle hh;
+	char name[];
+};
+
+struct renewal {
+	struct vidas_sync *s;
+	const char *dir;
+	struct stat st;	       /* of dir */
+	struct listed *listed; /* what the store has in dir */
+	struct sync_list dirs;
+	struct vidas_sync_moved *moved;
+	bool names_changed;
+	int err, busy; /* the first; -EBUSY only if nothing worse was */
+};
+
+static void failed(struct renewal *r, int err)
+{
+	if (err == -EBUSY)
+		r->busy = err;
+	else if (err && !r->err)
+		r->err = err;
+}
+
+static int listed_add(struct renewal *r, const char *name)
+{
+	struct listed *l = calloc(1, sizeof(*l) + strlen(name) + 1);
+
+	if (!l)
+		return -ENOMEM;
+	strcpy(l->name, name);
+	HASH_ADD_KEYPTR(hh, r->listed, l->name, (unsigned)strlen(name), l);
+	if (l->hh.tbl)
+		return 0;
+	free(l);
+	return -ENOMEM;
+}
+
+static bool listed_has(struct renewal *r, const char *name)
+{
+	struct listed *l = NULL;
+
+	HASH_FIND(hh, r->listed, name, (unsigned)strlen(name), l);
+	return l != NULL;
+}
+
+static void listed_clear(struct renewal *r)
+{
+	struct listed *l, *next;
+
+	HASH_ITER(hh, r->listed, l, next) {
+		HASH_DEL(r->listed, l);
+		free(l);
+	}
+}
+
+/* A directory that the store has. */
+static int renew_subdirectory(struct renewal *r, const char *path,
+			      const struct vidas_backend_stat *there)
+{
+	struct stat st;
+	int fd = sync_tree_look(r->s, path, 0, &st);
+	int err;
+
+	if (fd < 0) {
+		err = fd == -ENOENT ? sync_import_entry(r->s, path, path, there) : fd;
+		if (err > 0)
+			r->names_changed = true;
+		return err < 0 ? err : 0;
+	}
+	close(fd);
+	return S_ISDIR(st.st_mode) ? sync_list_add(&r->dirs, path) : -EBUSY;
+}
+
+static int renew_each(void *arg, const char *name, const struct vidas_backend_stat *there)
+{
+	struct renewal *r = arg;
+	char path[PATH_MAX];
+	struct stat st;
+	int fd, err;
+
+	if (sync_join(path, r->dir, name))
+		return 0; /* import says so, once */
+	err = listed_add(r, name);
+	if (err)
+		return err;
+	if (there->type == VIDAS_BACKEND_DIRECTORY) {
+		failed(r, renew_subdirectory(r, path, there));
+		return 0;
+	}
+	fd = sync_tree_look(r->s, path, 0, &st);
+	if (fd == -ENOENT && !sync_known_kind(r->s, path)) {
+		err = sync_import_entry(r->s, path, path, there);
+		r->names_changed = r->names_changed || err > 0;
+		failed(r, err > 0 ? 0 : err);
+		return 0;
+	}
+	if (fd >= 0)
+		close(fd);
+	failed(r, sync_update_file(r->s, path, 0, there, r->moved));
+	return 0;
+}
+
+/* What is known in `dir` and was not in the list. */
+static int gone_each(void *arg, const char *name)
+{
+	struct renewal *r = arg;
+	char path[PATH_MAX];
+
+	if (listed_has(r, name) || sync_join(path, r->dir, name))
+		return 0;
+	if (sync_known_kind(r->s, path) == S_IFDIR)
+		return sync_list_add(&r->dirs, path);
+	failed(r, sync_update_file(r->s, path, 0, NULL, r->moved));
+	return 0;
+}
+
+/* Its entries; 1: they were not here yet, and are now as the store has them. */
+static int renew_entries(struct renewal *r)
+{
+	uint64_t made = 0;
+	int fd, known, err;
+	bool absent;
+
+	fd = sync_open_at(r->s->tree, r->dir, O_RDONLY | O_DIRECTORY);
+	if (fd < 0)
+		return fd == -ENOENT || fd == -ENOTDIR ? 0 : fd;
+	err = fstat(fd, &r->st) < 0 ? -errno : 0;
+	absent = fgetxattr(fd, VIDAS_SYNC_ABSENT, NULL, 0) >= 0;
+	close(fd);
+	if (err)
+		return err;
+	if (absent || !sync_known_imported(r->s, r->dir)) {
+		err = vidas_sync_import(r->s, r->dir, 0, &made);
+		r->moved->files += made;
+		if (err || absent)
+			return err;
+	}
+	err = vidas_store_list(r->s->store, r->dir, renew_each, r);
+	if (err && err != -ENOENT && err != -ENOTDIR)
+		return err;
+	known = sync_open_at(r->s->known, r->dir, O_RDONLY | O_DIRECTORY);
+	if (known < 0)
+		return 0;
+	err = sync_each_entry(known, gone_each, r);
+	close(known);
+	return err;
+}
+
+/* A directory that is gone in the store goes here too, once it is empty. */
+static int remove_directory(struct renewal *r, const char *path)
+{
+	struct vidas_backend_stat there;
+	const char *base;
+	struct stat above;
+	int parent, err;
+
+	if (sync_known_kind(r->s, path) != S_IFDIR)
+		return 0;
+	err = vidas_store_stat(r->s->store, path, &there);
+	if (err != -ENOENT)
+		return err;
+	parent = sync_parent(r->s->tree, path, &base);
+	if (parent < 0)
+		return parent == -ENOENT ? 0 : parent;
+	err = unlinkat(parent, base, AT_REMOVEDIR) < 0 ? -errno : 0;
+	if (!err && fstat(parent, &above) == 0)
+		sync_changed(r->s, above.st_ino, VIDAS_WIRE_RECALL_NAMES);
+	close(parent);
+	/* Forgotten in any case: what is left in it is to be pushed again. */
+	if (!err || err == -ENOENT || err == -ENOTEMPTY || err == -ENOTDIR)
+		err = sync_known_drop(r->s, path);
+	return err == -ENOTEMPTY ? 0 : err;
+}
+
+static int update_tree(struct vidas_sync *s, const char *path, struct vidas_sync_moved *moved)
+{
+	struct renewal r = { .s = s, .moved = moved };
+	int err;
+
+	err = sync_list_add(&r.dirs, path);
+	for (size_t i = 0; !err && i < r.dirs.count; i++) {
+		r.dir = r.dirs.path[i];
+		r.names_changed = false;
+		failed(&r, renew_entries(&r));
+		listed_clear(&r);
+		if (r.names_changed)
+			sync_changed(s, r.st.st_ino, VIDAS_WIRE_RECALL_NAMES);
+	}
+	if (s->caps & VIDAS_BACKEND_DIRECTORIES)
+		for (size_t i = r.dirs.count; !err && i-- > 0;)
+			if (*r.dirs.path[i])
+				failed(&r, remove_directory(&r, r.dirs.path[i]));
+	sync_list_free(&r.dirs);
+	if (err || r.err)
+		return err ? err : r.err;
+	return r.busy ? vidas_fail(-EBUSY, "some files have changes that are not pushed") : 0;
+}
+
+int vidas_sync_update(struct vidas_sync *s, const char *path, uint64_t inode,
+		      struct vidas_sync_moved *moved)
+{
+	struct vidas_sync_moved total = { 0 };
+	struct stat st = { 0 };
+	int fd, err;
+
+	vidas_fail_clear();
+	fd = sync_tree_look(s, path, inode, &st);
+	if (fd >= 0)
+		close(fd);
+	if (fd < 0 && (fd != -ENOENT || inode))
+		return fd;
+	if (fd < 0 || !S_ISDIR(st.st_mode))
+		err = sync_update_file(s, path, inode, NULL, &total);
+	else
+		err = update_tree(s, path, &total);
+	if (moved)
+		*moved = total;
+	return err;
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "pool/host/sync_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <fcntl.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+int sync_note_error(int fd, int err)
+{
+	const char *reason = vidas_fail_text();
+	char text[256];
+
+	if (!err) {
+		fremovexattr(fd, SYNC_ERROR);
+		return 0;
+	}
+	snprintf(text, sizeof(text), "%d %s", -err, *reason ? reason : strerror(-err));
+	/* Where there is no room even for that the caller still gets `err`. */
+	fsetxattr(fd, SYNC_ERROR, text, strlen(text), 0);
+	return err;
+}
+
+static void read_error(int fd, struct vidas_sync_info *info)
+{
+	char text[sizeof(info->error_text)];
+	ssize_t n = fgetxattr(fd, SYNC_ERROR, text, sizeof(text) - 1);
+	long number;
+	char *words;
+
+	if (n <= 0)
+		return;
+	text[n] = '\0';
+	number = strtol(text, &words, 10);
+	if (number <= 0 || number > 4095 || *words != ' ')
+		return;
+	info->error = (int)-number;
+	memcpy(info->error_text, words + 1, strlen(words + 1) + 1);
+}
+
+static enum vidas_sync_state state_of(struct vidas_sync *s, const struct sync_record *rec,
+				      const struct stat *st, int fd, bool absent, bool renamed)
+{
+	enum sync_doing doing;
+
+	if (sync_inode_busy(s, st->st_ino, &doing)) {
+		if (doing == SYNC_FETCH && absent)
+			return VIDAS_SYNC_FETCHING;
+		if (doing == SYNC_FLUSH && !absent)
+			return VIDAS_SYNC_FLUSHING;
+	}
+	if (rec && (rec->flags & SYNC_CONFLICT))
+		return VIDAS_SYNC_CONFLICT;
+	if (S_ISDIR(st->st_mode)) {
+		if (absent)
+			return VIDAS_SYNC_ABSENT_BYTES;
+		return rec && (rec->flags & SYNC_AGREED) ? VIDAS_SYNC_CLEAN : VIDAS_SYNC_DIRTY;
+	}
+	if (renamed || sync_is_dirty(s, rec, st, fd) || rec->mode != (st->st_mode & 07777) ||
+	    rec->uid != st->st_uid || rec->gid != st->st_gid)
+		return VIDAS_SYNC_DIRTY;
+	return absent ? VIDAS_SYNC_ABSENT_BYTES : VIDAS_SYNC_CLEAN;
+}
+
+int vidas_sync_info(struct vidas_sync *s, const char *path, struct vidas_sync_info *info)
+{
+	struct sync_record rec;
+	char key[PATH_MAX];
+	struct stat st;
+	bool absent = false, renamed = false;
+	int look, fd = -1, err;
+
+	look = sync_tree_look(s, path, 0, &st);
+	if (look < 0)
+		return look;
+	*info = (struct vidas_sync_info){ 0 };
+	if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) {
+		fd = sync_reopen(look, O_RDONLY | O_NONBLOCK);
+		if (fd < 0) {
+			close(look);
+			return fd;
+		}
+		absent = sync_path_xattr(fd, VIDAS_SYNC_ABSENT, key) == 0;
+		renamed = absent && strcmp(key, path) != 0;
+		read_error(fd, info);
+	}
+	err = sync_known_get(s, path, &rec);
+	if (!err)
+		info->version = rec.version;
+	/* The container's own directory is no entry of the store. */
+	if (!*path)
+		info->state = VIDAS_SYNC_CLEAN;
+	else
+		info->state = state_of(s, err ? NULL : &rec, &st, look, absent, renamed);
+	if (fd >= 0)
+		close(fd);
+	close(look);
+	return err && err != -ENOENT ? err : 0;
+}
+
+const char *vidas_sync_state_name(enum vidas_sync_state state)
+{
+	static const char *const name[] = {
+		[VIDAS_SYNC_CLEAN] = "clean",	      [VIDAS_SYNC_DIRTY] = "dirty",
+		[VIDAS_SYNC_ABSENT_BYTES] = "absent", [VIDAS_SYNC_FETCHING] = "fetching",
+		[VIDAS_SYNC_FLUSHING] = "flushing",   [VIDAS_SYNC_CONFLICT] = "conflict",
+	};
+
+	return (size_t)state < VIDAS_ARRAY_SIZE(name) ? name[state] : "unknown";
+}
