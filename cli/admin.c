@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The administrator's verbs: status, domain, container, backend. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backends/store.h"
+#include "cli/cli.h"
+#include "pool/base/base.h"
+#include "pool/client/admin.h"
+
+static int status_get(struct cli *cli, json_t **out)
+{
+	char *text = NULL;
+	int err, status = cli_connect(cli);
+
+	if (status)
+		return status;
+	err = vidas_admin_status(cli->v, &text);
+	if (err < 0)
+		return cli_fail(err, "cannot ask for the status");
+	*out = json_loads(text, 0, NULL);
+	free(text);
+	return *out ? 0 :
+		      cli_fail(
+			      0,
+			      "vidasd's status is not JSON: vidas and vidasd are of different versions");
+}
+
+static void print_json(json_t *value)
+{
+	json_dumpf(value, stdout, JSON_INDENT(2));
+	putchar('\n');
+}
+
+static const char *text_of(json_t *object, const char *key)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? text : "";
+}
+
+static json_int_t number_of(json_t *object, const char *key)
+{
+	return json_integer_value(json_object_get(object, key));
+}
+
+static void print_ids(json_t *list)
+{
+	size_t i;
+	json_t *entry;
+
+	json_array_foreach(list, i, entry) {
+		json_t *id = json_is_object(entry) ? json_object_get(entry, "id") : entry;
+		const char *access = json_is_object(entry) ? text_of(entry, "access") : "";
+
+		printf("%s%" JSON_INTEGER_FORMAT "%s", i ? "," : "", json_integer_value(id),
+		       strcmp(access, "ro") == 0 ? ":ro" : "");
+	}
+	if (json_array_size(list) == 0)
+		putchar('-');
+}
+
+static void print_domains(json_t *status)
+{
+	size_t i;
+	json_t *d;
+
+	json_array_foreach(json_object_get(status, "domains"), i, d)
+		printf("domain %" JSON_INTEGER_FORMAT ": %" JSON_INTEGER_FORMAT " session(s)\n",
+		       number_of(d, "id"), number_of(d, "sessions"));
+}
+
+static void print_containers(json_t *status)
+{
+	size_t i;
+	json_t *c;
+
+	json_array_foreach(json_object_get(status, "containers"), i, c) {
+		printf("container %s: initiator %" JSON_INTEGER_FORMAT ", domains ",
+		       text_of(c, "name"), number_of(c, "initiator"));
+		print_ids(json_object_get(c, "domains"));
+		fputs(", attached by ", stdout);
+		print_ids(json_object_get(c, "attached"));
+		printf(", root %s\n", *text_of(c, "root") ? text_of(c, "root") : "none");
+	}
+}
+
+/* Prints one part of the status: `key` as JSON, or by `print`. */
+static int print_part(struct cli *cli, const char *key, void (*print)(json_t *))
+{
+	json_t *status = NULL;
+	int err = status_get(cli, &status);
+
+	if (err)
+		return err;
+	if (cli->json)
+		print_json(json_object_get(status, key));
+	else
+		print(status);
+	json_decref(status);
+	return 0;
+}
+
+int cli_status(struct cli *cli, int argc, char **argv)
+{
+	json_t *status = NULL, *pool;
+	int err;
+
+	(void)argv;
+	if (argc)
+		return cli_usage("status", "takes no arguments");
+	err = status_get(cli, &status);
+	if (err)
+		return err;
+	if (cli->json) {
+		print_json(status);
+	} else {
+		pool = json_object_get(status, "pool");
+		printf("vidasd %s, pid %" JSON_INTEGER_FORMAT "\n", text_of(status, "version"),
+		       number_of(status, "pid"));
+		printf("pool %s: %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT " MiB used\n",
+		       text_of(pool, "path"), number_of(pool, "used_bytes") >> 20,
+		       number_of(pool, "size_bytes") >> 20);
+		print_domains(status);
+		print_containers(status);
+	}
+	json_decref(status);
+	return 0;
+}
+
+int cli_domain(struct cli *cli, int argc, char **argv)
+{
+	vidas_domain_id id, uid = 0;
+	int err;
+
+	if (argc == 1 && strcmp(argv[0], "list") == 0)
+		return print_part(cli, "domains", print_domains);
+	if (argc < 2 || (strcmp(argv[0], "add") != 0 && strcmp(argv[0], "remove") != 0))
+		return cli_usage("domain", "wants `add ID`, `remove ID` or `list`");
+	if (cli_parse_domain(argv[1], &id) < 0 || id == 0)
+		return cli_usage("domain", "'%s' is not a domain's id (1 to 32767)", argv[1]);
+	if (argc == 4 && strcmp(argv[0], "add") == 0 && strcmp(argv[2], "--uid") == 0) {
+		char *end;
+		unsigned long value = strtoul(argv[3], &end, 10);
+
+		if (end == argv[3] || *end || value > UINT32_MAX - 1)
+			return cli_usage("domain", "'%s' is not a user id", argv[3]);
+		uid = (vidas_domain_id)value;
+	} else if (argc != 2) {
+		return cli_usage("domain", "does not understand '%s'", argv[2]);
+	}
+	err = cli_connect(cli);
+	if (err)
+		return err;
+	if (strcmp(argv[0], "add") == 0)
+		err = vidas_admin_domain_add(cli->v, id, uid);
+	else
+		err = vidas_admin_domain_remove(cli->v, id);
+	return err < 0 ? cli_fail(err, "cannot %s domain %" PRIu32, argv[0], id) : 0;
+}
+
+/* "1,2:ro" */
+static int parse_access(char *list, struct vidas_admin_access *out, size_t *n)
+{
+	char *save = NULL;
+
+	for (char *item = strtok_r(list, ",", &save); item; item = strtok_r(NULL, ",", &save)) {
+		char *colon = strchr(item, ':');
+
+		if (*n == VIDAS_DOMAINS_MAX)
+			return -E2BIG;
+		if (colon && strcmp(colon, ":ro") != 0 && strcmp(colon, ":rw") != 0)
+			return -EINVAL;
+		out[*n].readonly = colon && strcmp(colon, ":ro") == 0;
+		if (colon)
+			*colon = '\0';
+		if (cli_parse_domain(item, &out[*n].domain) < 0)
+			return -EINVAL;
+		(*n)++;
+	}
+	return 0;
+}
+
+static int container_create(struct cli *cli, int argc, char **argv)
+{
+	struct vidas_admin_access access[VIDAS_DOMAINS_MAX];
+	const char *root = NULL;
+	size_t n = 0;
+	int err;
+
+	for (int i = 1; i < argc; i += 2) {
+		if (i + 1 == argc)
+			return cli_usage("container", "'%s' wants a value", argv[i]);
+		if (strcmp(argv[i], "--root") == 0)
+			root = argv[i + 1];
+		else if (strcmp(argv[i], "--domains") != 0)
+			return cli_usage("container", "does not understand '%s'", argv[i]);
+		else if (parse_access(argv[i + 1], access, &n) < 0)
+			return cli_usage("container",
+					 "the list of domains is like 1,2:ro and has at most %d",
+					 VIDAS_DOMAINS_MAX);
+	}
+	err = cli_connect(cli);
+	if (err)
+		return err;
+	err = vidas_admin_container_create(cli->v, argv[0], access, n, root);
+	return err < 0 ? cli_fail(err, "cannot create container %s", argv[0]) : 0;
+}
+
+int cli_container(struct cli *cli, int argc, char **argv)
+{
+	int err;
+
+	if (argc == 1 && strcmp(argv[0], "list") == 0)
+		return print_part(cli, "containers", print_containers);
+	if (argc >= 2 && strcmp(argv[0], "create") == 0)
+		return container_create(cli, argc - 1, argv + 1);
+	if (argc != 2 || strcmp(argv[0], "destroy") != 0)
+		return cli_usage("container", "wants `create NAME`, `destroy NAME` or `list`");
+	err = cli_connect(cli);
+	if (err)
+		return err;
+	err = vidas_container_destroy(cli->v, argv[1]);
+	return err < 0 ? cli_fail(err, "cannot destroy container %s", argv[1]) : 0;
+}
+
+static int backend_collect(void *arg, const struct vidas_backend_ops *ops, const char *file)
+{
+	json_array_append_new(arg, json_pack("{s:s, s:s, s:s}", "name", ops->name, "summary",
+					     ops->summary, "file", file ? file : "built in"));
+	return 0;
+}
+
+int cli_backend(struct cli *cli, int argc, char **argv)
+{
+	json_t *list, *b;
+	size_t i;
+	int err;
+
+	if (argc != 1 || strcmp(argv[0], "list") != 0)
+		return cli_usage("backend", "wants `list`");
+	list = json_array();
+	err = vidas_store_each(backend_collect, list);
+	if (cli->json)
+		print_json(list);
+	else
+		json_array_foreach(list, i, b)
+			printf("%s://  %s (%s)\n", text_of(b, "name"), text_of(b, "summary"),
+			       text_of(b, "file"));
+	json_decref(list);
+	return err < 0 ? cli_fail(err, "cannot list the backends") : 0;
+}

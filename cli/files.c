@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The verbs on files: they work through the mount, by the xattrs that any program may use, so
+ * they need no connection and no privilege beyond the file's own.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/xattr.h>
+
+#include "cli/cli.h"
+#include "pool/base/base.h"
+#include "pool/policy/attr.h"
+
+static const char *xattr_name(const char *attr, char *buf, size_t size)
+{
+	snprintf(buf, size, VIDAS_XATTR_PREFIX "%s", attr);
+	return buf;
+}
+
+/* Is that path on /vidas at all? Every file there has a container. */
+static int not_vidas(const char *path)
+{
+	if (getxattr(path, VIDAS_XATTR_PREFIX "container", NULL, 0) >= 0)
+		return 0;
+	if (errno == ENODATA || errno == EOPNOTSUPP)
+		return cli_fail(0, "%s is not in a container: name a file below a mount of vidasfs",
+				path);
+	return cli_fail(-errno, "%s", path);
+}
+
+/* Sets `attr` to `value` on each path; goes on after a failure. */
+static int set_all(const char *attr, const char *value, int argc, char **argv)
+{
+	char name[128];
+	int status = 0;
+
+	for (int i = 0; i < argc; i++) {
+		if (not_vidas(argv[i])) {
+			status = 1;
+		} else if (setxattr(argv[i], xattr_name(attr, name, sizeof(name)), value,
+				    strlen(value), 0) < 0) {
+			char why[256] = "";
+			int err = errno;
+
+			(void)!getxattr(argv[i], VIDAS_XATTR_PREFIX "error", why, sizeof(why) - 1);
+			status = cli_fail(0, "cannot %s %s: %s%s%s", attr, argv[i], strerror(err),
+					  *why ? "; " : "", why);
+		}
+	}
+	return status;
+}
+
+int cli_flush(struct cli *cli, int argc, char **argv)
+{
+	(void)cli;
+	return argc ? set_all("flush", "1", argc, argv) : cli_usage("flush", "wants a path");
+}
+
+int cli_update(struct cli *cli, int argc, char **argv)
+{
+	(void)cli;
+	return argc ? set_all("update", "1", argc, argv) : cli_usage("update", "wants a path");
+}
+
+/* Prints the attributes of `path` that can be read and are of one of `kinds` (a bit each). */
+static int print_attrs(struct cli *cli, const char *path, unsigned kinds)
+{
+	json_t *object = json_object();
+	char name[128], value[8192];
+
+	if (not_vidas(path)) {
+		json_decref(object);
+		return 1;
+	}
+	if (!cli->json)
+		printf("%s\n", path);
+	for (const struct vidas_attr *a = vidas_attrs; a->name; a++) {
+		ssize_t n;
+
+		if (!(kinds & (1u << a->kind)))
+			continue;
+		n = getxattr(path, xattr_name(a->name, name, sizeof(name)), value, sizeof(value));
+		if (n < 0)
+			continue; /* this kind of file has no such attribute */
+		json_object_set_new(object, a->name, json_stringn_nocheck(value, (size_t)n));
+		if (!cli->json)
+			printf("  %-14s %.*s\n", a->name, (int)n, value);
+	}
+	if (cli->json) {
+		json_object_set_new(object, "path", json_string_nocheck(path));
+		json_dumpf(object, stdout, JSON_COMPACT);
+		putchar('\n');
+	}
+	json_decref(object);
+	return 0;
+}
+
+static int print_all(struct cli *cli, unsigned kinds, int argc, char **argv)
+{
+	int status = 0;
+
+	for (int i = 0; i < argc; i++)
+		status |= print_attrs(cli, argv[i], kinds);
+	return status;
+}
+
+int cli_stat(struct cli *cli, int argc, char **argv)
+{
+	unsigned kinds =
+		1u << VIDAS_ATTR_POLICY | 1u << VIDAS_ATTR_INFO | 1u << VIDAS_ATTR_CONTAINER;
+
+	return argc ? print_all(cli, kinds, argc, argv) : cli_usage("stat", "wants a path");
+}
+
+static const struct vidas_attr *find_policy(const char *name)
+{
+	char full[128];
+	const struct vidas_attr *a = vidas_attr_find(xattr_name(name, full, sizeof(full)), NULL);
+
+	return a && a->kind == VIDAS_ATTR_POLICY ? a : NULL;
+}
+
+static int policy_reset(const char *policy, int argc, char **argv)
+{
+	char name[128];
+	int status = 0;
+
+	for (int i = 0; i < argc; i++) {
+		if (not_vidas(argv[i]))
+			status = 1;
+		else if (removexattr(argv[i], xattr_name(policy, name, sizeof(name))) < 0 &&
+			 errno != ENODATA)
+			status = cli_fail(-errno, "cannot reset %s of %s", policy, argv[i]);
+	}
+	return status;
+}
+
+int cli_policy(struct cli *cli, int argc, char **argv)
+{
+	const struct vidas_attr *a;
+	char *value;
+
+	if (argc >= 2 && strcmp(argv[0], "get") == 0)
+		return print_all(cli, 1u << VIDAS_ATTR_POLICY, argc - 1, argv + 1);
+	if (argc < 3 || (strcmp(argv[0], "set") != 0 && strcmp(argv[0], "reset") != 0))
+		return cli_usage("policy",
+				 "wants `get PATH`, `set NAME=VALUE PATH` or `reset NAME PATH`");
+	value = strchr(argv[1], '=');
+	if (value)
+		*value++ = '\0';
+	a = find_policy(argv[1]);
+	if (!a)
+		return cli_usage("policy", "there is no policy '%s'", argv[1]);
+	if (strcmp(argv[0], "reset") == 0)
+		return value ? cli_usage("policy", "reset takes a name alone") :
+			       policy_reset(a->name, argc - 2, argv + 2);
+	if (!value)
+		return cli_usage("policy", "set wants %s=VALUE", a->name);
+	if (vidas_attr_check(a, value, strlen(value)) < 0)
+		return cli_usage("policy", "%s", vidas_error_text());
+	return set_all(a->name, value, argc - 2, argv + 2);
+}

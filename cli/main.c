@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pool/base/base.h"
+
+static const struct cli_verb verbs[] = {
+	{ "status", "", "what vidasd is and has: pool, domains, containers", NULL, cli_status },
+	{ "domain", "add ID [--uid UID] | remove ID | list", "the domains that may connect",
+	  "  add ID     makes the domain and its socket, RUN_DIR/domains/ID/sock\n"
+	  "  --uid UID  who besides root may connect to it (default: only root)\n",
+	  cli_domain },
+	{ "container", "create NAME [--root URL] [--domains LIST] | destroy NAME | list",
+	  "sharing groups",
+	  "  --root URL      what stands behind it: file:///srv/data (none: memory alone)\n"
+	  "  --domains LIST  who may attach it: 1,2 or 1,2:ro\n",
+	  cli_container },
+	{ "stat", "PATH...", "where a file's bytes are, its state and its policies", NULL,
+	  cli_stat },
+	{ "policy", "get PATH... | set NAME=VALUE PATH... | reset NAME PATH...",
+	  "write, update and synchronization policy of files and directories", NULL, cli_policy },
+	{ "flush", "PATH...", "push changes to the backend; returns when they are there", NULL,
+	  cli_flush },
+	{ "update", "PATH...", "take over what the backend has now", NULL, cli_update },
+	{ "backend", "list", "the backends that can be used in a root URL", NULL, cli_backend },
+	{ "doctor", "", "what this host lacks for full speed, and what mends it", NULL,
+	  cli_doctor },
+};
+
+static void help(FILE *to)
+{
+	fputs("usage: vidas [--socket PATH] [--json] VERB [ARGUMENTS]\n\n", to);
+	for (size_t i = 0; i < VIDAS_ARRAY_SIZE(verbs); i++)
+		fprintf(to, "  %-10s %s\n", verbs[i].name, verbs[i].summary);
+	fputs("\nPATH is a file or directory below a mount of vidasfs (/vidas/...).\n"
+	      "`vidas VERB --help` says more. Exit status: 0 done, 1 failed, 2 wrong usage.\n",
+	      to);
+}
+
+static int verb_help(const struct cli_verb *verb)
+{
+	printf("usage: vidas %s %s\n\n  %s\n", verb->name, verb->usage, verb->summary);
+	if (verb->help)
+		printf("\n%s", verb->help);
+	return 0;
+}
+
+int cli_fail(int err, const char *fmt, ...)
+{
+	const char *why = err < 0 && *vidas_error_text() ? vidas_error_text() :
+			  err < 0			 ? strerror(-err) :
+							   NULL;
+	va_list ap;
+
+	fputs("vidas: ", stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fprintf(stderr, why ? ": %s\n" : "\n", why);
+	return 1;
+}
+
+int cli_usage(const char *verb, const char *fmt, ...)
+{
+	va_list ap;
+
+	fprintf(stderr, "vidas %s: ", verb);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "; `vidas %s --help` says more\n", verb);
+	return 2;
+}
+
+int cli_connect(struct cli *cli)
+{
+	const char *address = cli->socket ? cli->socket : getenv("VIDAS_SOCKET");
+	int err;
+
+	if (cli->v)
+		return 0;
+	if (!address)
+		address = "/run/vidas/vidasd.sock";
+	err = vidas_open(address, &cli->v);
+	if (err == -ENOENT || err == -ECONNREFUSED)
+		return cli_fail(
+			0,
+			"no vidasd answers at %s: start it (systemctl start vidasd), or name its socket by --socket",
+			address);
+	return err < 0 ? cli_fail(err, "cannot connect to %s", address) : 0;
+}
+
+int cli_parse_domain(const char *text, vidas_domain_id *out)
+{
+	char *end;
+	unsigned long id;
+
+	errno = 0;
+	id = strtoul(text, &end, 10);
+	if (errno || end == text || *end || *text == '-' || *text == '+' || id > 0x7fff)
+		return -EINVAL;
+	*out = (vidas_domain_id)id;
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = { { "socket", required_argument, NULL, 's' },
+						 { "json", no_argument, NULL, 'j' },
+						 { "help", no_argument, NULL, 'h' },
+						 { "version", no_argument, NULL, 'V' },
+						 { NULL, 0, NULL, 0 } };
+	struct cli cli = { 0 };
+	int c, status;
+
+	vidas_log_init("vidas", VIDAS_LOG_WARNING);
+	while ((c = getopt_long(argc, argv, "+", options, NULL)) != -1) {
+		switch (c) {
+		case 's':
+			cli.socket = optarg;
+			break;
+		case 'j':
+			cli.json = true;
+			break;
+		case 'h':
+			help(stdout);
+			return 0;
+		case 'V':
+			puts("vidas " VIDAS_VERSION_STRING);
+			return 0;
+		default:
+			return 2;
+		}
+	}
+	if (optind == argc) {
+		help(stderr);
+		return 2;
+	}
+	for (size_t i = 0; i < VIDAS_ARRAY_SIZE(verbs); i++) {
+		if (strcmp(argv[optind], verbs[i].name) != 0)
+			continue;
+		argc -= optind + 1;
+		argv += optind + 1;
+		/* --json may also stand behind the verb, and asking for help is never an error. */
+		for (int a = 0; a < argc; a++) {
+			if (strcmp(argv[a], "--help") == 0)
+				return verb_help(&verbs[i]);
+			if (strcmp(argv[a], "--json") == 0) {
+				cli.json = true;
+				memmove(&argv[a], &argv[a + 1], (size_t)(argc - a) * sizeof(*argv));
+				argc--;
+				a--;
+			}
+		}
+		status = verbs[i].run(&cli, argc, argv);
+		vidas_close(cli.v);
+		if (fflush(stdout) != 0 && status == 0)
+			status = cli_fail(-errno, "cannot write the result");
+		return status;
+	}
+	fprintf(stderr, "vidas: there is no verb '%s'; `vidas --help` lists them\n", argv[optind]);
+	return 2;
+}
