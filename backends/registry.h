@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Which backends there are: those built in, and the plug-ins vidas-backend-NAME.so of one directory:
- * $VIDAS_BACKEND_DIR, else ../lib/vidas/backends beside the running program's directory, else the
- * one that was set when VIDAS was built.
+ * Which backends there are: those built in, and the plug-ins vidas-backend-NAME.so of one
+ * directory: $VIDAS_BACKEND_DIR, else ../lib/vidas/backends beside the running program's directory,
+ * else the one that was set when VIDAS was built.
  */
 #ifndef VIDAS_REGISTRY_H
 #define VIDAS_REGISTRY_H

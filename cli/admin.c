@@ -122,8 +122,8 @@ int cli_status(struct cli *cli, int argc, char **argv)
 		printf("vidasd %s, pid %" JSON_INTEGER_FORMAT "\n", text_of(status, "version"),
 		       number_of(status, "pid"));
 		printf("pool %s: %" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT " MiB used\n",
-		       text_of(pool, "path"), number_of(pool, "used_bytes") >> 20,
-		       number_of(pool, "size_bytes") >> 20);
+		       text_of(pool, "path"), number_of(pool, "used") >> 20,
+		       number_of(pool, "size") >> 20);
 		print_domains(status);
 		print_containers(status);
 	}

@@ -110,7 +110,7 @@ command_of() { # sets cmd and limit
 		local corpus seconds=${FUZZ_SECONDS:-10}
 		corpus=$(basename "${file%.c}")
 		mkdir "$VIDAS_TMP/corpus"
-		[ ! -d "tests/fuzz/corpus/${corpus#fuzz_}" ] || cp -r "tests/fuzz/corpus/${corpus#fuzz_}/." "$VIDAS_TMP/corpus/"
+		[ ! -d "tests/fuzz/corpus/$corpus" ] || cp -r "tests/fuzz/corpus/$corpus/." "$VIDAS_TMP/corpus/"
 		cmd=("$program" -max_total_time="$seconds" -timeout=10 -artifact_prefix="$VIDAS_TMP/" "$VIDAS_TMP/corpus")
 		limit=$((seconds + 60)) ;;
 	*) cmd=("$program") ;;

@@ -10,8 +10,8 @@
  *
  * A call that seemed to fail may have been carried out. For one that can be made twice with the
  * same outcome that is harmless; a remove, rmdir or rename that finds its work done is a success.
- * A put with `expect` or `must_not_exist` whose own first try went through gives -ESTALE or -EEXIST:
- * who gets that from a put finds the new state as if another had made it, and loses nothing.
+ * A put with `expect` or `must_not_exist` whose own first try went through gives -ESTALE or
+ * -EEXIST: who gets that from a put finds the new state as if another had made it, and loses nothing.
  */
 #include <stdbool.h>
 #include <stdlib.h>

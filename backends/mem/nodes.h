@@ -39,8 +39,8 @@ void vidas_mem_free(struct vidas_mem_node *n);
 void vidas_mem_set_attrs(struct vidas_mem_node *n, const struct vidas_backend_stat *attrs);
 
 struct vidas_mem_node *vidas_mem_find(struct vidas_mem_root *r, const char *key);
-/* Puts `n` in the place of `old` (a file or symlink, or NULL), makes the directories above; *now (may
- * be NULL) is its version. On an error `n` is freed and `old` as it was. */
+/* Puts `n` in the place of `old` (a file or symlink, or NULL), makes the directories above; *now
+ * (may be NULL) is its version. On an error `n` is freed and `old` as it was. */
 int vidas_mem_place(struct vidas_mem_root *r, struct vidas_mem_node *n, struct vidas_mem_node *old,
 		    struct vidas_backend_version *now);
 /* Makes the directories above `key`. */

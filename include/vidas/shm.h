@@ -50,7 +50,7 @@ struct vidas_shm_resource {
 	uint32_t version;
 	uint32_t slots; /* object slots that follow; the file is that long */
 	uint64_t inode;
-	uint8_t pad0[40];
+	uint8_t handle[40]; /* vidasd's own: tells the inode from a later one of that number */
 
 	_Atomic uint32_t range_lock;  /* guards range[] */
 	_Atomic uint32_t range_event; /* futex: counts releases */

@@ -25,59 +25,35 @@ static void changed(void *arg, uint64_t inode, uint32_t kinds)
 	vidas_host_recall_changed(arg, inode, kinds);
 }
 
-static void container_free(struct host_container *c)
-{
-	vidas_sync_close(c->sync);
-	vidas_host_objects_free(c);
-	vidas_host_disk_close(c);
-	pthread_mutex_destroy(&c->lock);
-	pthread_mutex_destroy(&c->sync_lock);
-	pthread_cond_destroy(&c->changed);
-	free(c->meta.root);
-	free(c->name);
-	free(c);
-}
-
 void vidas_host_container_ref(struct host_container *c)
 {
 	atomic_fetch_add_explicit(&c->refs, 1, memory_order_relaxed);
 }
 
+/* Freeing unmaps and closes, which takes its time: the cleaner does it. */
 void vidas_host_container_unref(struct host_container *c)
 {
 	if (c && atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) == 1)
-		container_free(c);
+		vidas_host_container_retire(c);
 }
 
-int vidas_host_container_open(struct host *h, const char *name, bool loaded,
-			      struct host_container **out)
+static int container_load(struct host *h, const char *name, struct host_container **out)
 {
-	struct host_container *c = calloc(1, sizeof(*c));
-	pthread_condattr_t attr;
+	struct host_container *c = vidas_host_container_alloc(h);
 	int err;
 
 	if (!c)
 		return -ENOMEM;
-	c->host = h;
-	c->loaded = loaded;
-	atomic_init(&c->refs, 1);
-	c->dir_fd = c->tree_fd = c->control_fd = c->leases_fd = -1;
-	pthread_mutex_init(&c->lock, NULL);
-	pthread_mutex_init(&c->sync_lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&c->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	c->loaded = true;
 	c->name = strdup(name);
 	err = c->name ? vidas_host_disk_open(c) : -ENOMEM;
 	if (err == 0)
 		err = vidas_host_meta_load(c->dir_fd, &c->meta);
 	if (err < 0) {
-		container_free(c);
+		vidas_host_container_free(c);
 		return err;
 	}
-	if (loaded)
-		vidas_host_objects_load(c);
+	vidas_host_objects_load(c);
 	*out = c;
 	return 0;
 }
@@ -108,7 +84,7 @@ int vidas_host_containers_load(struct host *h)
 		if (!vidas_name_ok(e->d_name, strlen(e->d_name)))
 			continue;
 		vidas_fail_clear();
-		if (vidas_host_container_open(h, e->d_name, true, &c) < 0) {
+		if (container_load(h, e->d_name, &c) < 0) {
 			vidas_log(VIDAS_LOG_ERR,
 				  "container '%s' is left out, its files stay as they are: %s",
 				  e->d_name, vidas_fail_text());

@@ -7,6 +7,7 @@
 
 #include "pool/host/host.h"
 #include "pool/host/map.h"
+#include "pool/host/pool.h"
 
 /* What containers/NAME/meta keeps. */
 struct host_meta {
@@ -19,6 +20,8 @@ struct host_meta {
 
 int vidas_host_meta_load(int dir, struct host_meta *meta);
 int vidas_host_meta_store(int dir, const struct host_meta *meta);
+/* The same in a directory that nobody sees yet. */
+int vidas_host_meta_begin(int dir, const struct host_meta *meta);
 /* "2,3:ro" to a list and back. -EINVAL with a reason. */
 int vidas_host_meta_parse(const char *text, size_t bytes, struct host_meta *meta);
 char *vidas_host_meta_print(const struct host_meta *meta);
@@ -29,11 +32,14 @@ struct host_container {
 	UT_hash_handle hh;
 	struct host *host;
 	char *name;
-	uint64_t seq; /* of creation; the cursor of LIST */
+	uint64_t seq;		       /* of creation; the cursor of LIST */
+	struct host_container *next;   /* spares and retired ones; under host.cleaner_lock */
+	char made_as[HOST_TRASH_NAME]; /* of a spare: its name in trash/ */
 	atomic_uint refs;
 	bool loaded; /* was there before this vidasd: grace holds for it */
 
 	int dir_fd, tree_fd, control_fd, leases_fd;
+	uint64_t tree_inode;
 	struct vidas_map leases; /* struct vidas_shm_leases */
 
 	pthread_mutex_t lock;
@@ -47,6 +53,7 @@ struct host_container {
 	unsigned next_slot;
 	unsigned slotless;		 /* attachments without a slot */
 	struct host_resource *resources; /* by inode */
+	struct host_resource *suspects;	 /* to be looked after, see vidas_host_suspects_check() */
 	unsigned objects;
 	uint64_t created; /* counts objects made: what a JOIN waits for */
 
@@ -60,9 +67,17 @@ void vidas_host_containers_close(struct host *h);
 /* Grace is over: what nobody has claimed again is given up. */
 void vidas_host_containers_settle(struct host *h);
 
-/* Opens what is on disk under `name`; not yet in the index. */
-int vidas_host_container_open(struct host *h, const char *name, bool loaded,
-			      struct host_container **out);
+/* One made in advance, or made now: whole on disk but for its name and meta. */
+int vidas_host_container_spare(struct host *h, struct host_container **out);
+struct host_container *vidas_host_container_alloc(struct host *h);
+void vidas_host_container_free(struct host_container *c);
+/* Gives one that was not used, or is nobody's any more, to the cleaner. */
+void vidas_host_container_retire(struct host_container *c);
+/* What the cleaner does with containers: frees retired ones, makes spares, looks after resources
+ * that have lost their name. */
+void vidas_host_containers_clean(struct host *h);
+/* At the stop, when nobody else runs. */
+void vidas_host_spares_free(struct host *h);
 /* Under host.index, for writing; the index takes over the reference. */
 void vidas_host_container_index(struct host *h, struct host_container *c);
 
@@ -85,9 +100,9 @@ int vidas_host_container_set_domains(struct host_container *c, const char *text,
 /* The container's way to its store, opened when first asked for. *out NULL: it has no root. */
 int vidas_host_container_sync(struct host_container *c, struct vidas_sync **out);
 
-/* On disk (container_disk.c): makes, opens, moves to the trash. */
-int vidas_host_disk_make(struct host *h, const char *name, const struct host_meta *meta,
-			 mode_t mode);
+/* On disk (container_disk.c): makes without a name, gives the name, opens, moves to the trash. */
+int vidas_host_disk_make(struct host_container *c);
+int vidas_host_disk_publish(struct host_container *c, mode_t tree_mode);
 int vidas_host_disk_open(struct host_container *c);
 void vidas_host_disk_close(struct host_container *c);
 int vidas_host_disk_trash(struct host *h, const char *name);

@@ -14,18 +14,12 @@
 #include "pool/host/container.h"
 #include "pool/host/pool.h"
 
-static int fill(int dir, const struct host_meta *meta, mode_t mode)
+static int fill(int dir)
 {
-	int err;
-
-	if (mkdirat(dir, "tree", mode) < 0 || mkdirat(dir, "control", 0700) < 0 ||
+	if (mkdirat(dir, "tree", 0755) < 0 || mkdirat(dir, "control", 0700) < 0 ||
 	    mkdirat(dir, "known", 0700) < 0)
 		return -errno;
-	/* The mode of mkdir has no sticky bit everywhere. */
-	if (fchmodat(dir, "tree", mode, 0) < 0)
-		return -errno;
-	err = vidas_host_leases_make(dir);
-	return err < 0 ? err : vidas_host_meta_store(dir, meta);
+	return vidas_host_leases_make(dir);
 }
 
 /* A persistent pool keeps what was acknowledged over a power cut. */
@@ -34,33 +28,38 @@ static int sync_directory(int fd)
 	return fsync(fd) < 0 && errno != EINVAL ? -errno : 0;
 }
 
-int vidas_host_disk_make(struct host *h, const char *name, const struct host_meta *meta,
-			 mode_t mode)
+int vidas_host_disk_make(struct host_container *c)
 {
-	char made[HOST_TRASH_NAME], old[HOST_TRASH_NAME];
-	int err, dir;
+	int trash = c->host->trash_fd, err;
 
-	vidas_host_trash_name(made, "new");
-	if (mkdirat(h->trash_fd, made, 0700) < 0)
+	vidas_host_trash_name(c->made_as, "new");
+	if (mkdirat(trash, c->made_as, 0700) < 0)
 		return vidas_fail(-errno, "cannot make a container: %s", strerror(errno));
-	dir = openat(h->trash_fd, made, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	err = dir < 0 ? -errno : fill(dir, meta, mode);
-	if (err == 0 && renameat2(h->trash_fd, made, h->containers_fd, name, RENAME_NOREPLACE) < 0)
+	c->dir_fd = openat(trash, c->made_as, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	err = c->dir_fd < 0 ? -errno : fill(c->dir_fd);
+	if (err < 0)
+		return vidas_fail(err, "cannot make a container: %s", strerror(-err));
+	return vidas_host_disk_open(c);
+}
+
+int vidas_host_disk_publish(struct host_container *c, mode_t tree_mode)
+{
+	struct host *h = c->host;
+	int err = 0;
+
+	if (fchmod(c->tree_fd, tree_mode) < 0)
 		err = -errno;
 	if (err == 0)
-		err = sync_directory(h->containers_fd);
-	else {
-		vidas_host_trash_name(old, "old");
-		renameat(h->trash_fd, made, h->trash_fd, old);
-		vidas_host_cleaner_wake(h);
-	}
-	if (dir >= 0)
-		close(dir);
+		err = vidas_host_meta_begin(c->dir_fd, &c->meta);
+	if (err == 0 &&
+	    renameat2(h->trash_fd, c->made_as, h->containers_fd, c->name, RENAME_NOREPLACE) < 0)
+		err = -errno;
 	if (err == -EEXIST)
-		return vidas_fail(err, "there is a container of that name already");
+		return vidas_fail(err, "there is a container '%s' already", c->name);
 	if (err < 0)
 		return vidas_fail(err, "cannot make the container: %s", strerror(-err));
-	return 0;
+	c->made_as[0] = '\0';
+	return sync_directory(h->containers_fd);
 }
 
 int vidas_host_disk_trash(struct host *h, const char *name)
@@ -71,52 +70,27 @@ int vidas_host_disk_trash(struct host *h, const char *name)
 	if (renameat(h->containers_fd, name, h->trash_fd, old) < 0)
 		return vidas_fail(-errno, "cannot take the container away: %s", strerror(errno));
 	sync_directory(h->containers_fd);
-	vidas_host_cleaner_wake(h);
+	atomic_store_explicit(&h->cleaner_due, true, memory_order_relaxed);
 	return 0;
-}
-
-static int clone_tree(const struct host_container *c, uint64_t attributes)
-{
-	struct mount_attr attr = { .attr_set = attributes };
-	int fd = open_tree(c->dir_fd, "tree", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	int err;
-
-	if (fd < 0)
-		return -errno;
-	if (mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0) {
-		err = -errno;
-		close(fd);
-		return err;
-	}
-	return fd;
 }
 
 int vidas_host_disk_clone(const struct host_container *c, bool readonly)
 {
-	int fd = clone_tree(c, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID |
-				       (readonly ? MOUNT_ATTR_RDONLY : 0u));
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID |
+					       (readonly ? MOUNT_ATTR_RDONLY : 0u) };
+	char path[VIDAS_NAME_MAX + sizeof("containers//tree")];
+	int fd, err;
 
-	if (fd < 0)
-		return vidas_fail(fd, "cannot hand over the tree: %s", strerror(-fd));
-	return fd;
-}
-
-/*
- * Our own way into the tree is such a mount too: a device node or a link that a domain plants does
- * nothing in it.
- */
-static int open_tree_directory(const struct host_container *c)
-{
-	int mnt = clone_tree(c, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOSYMFOLLOW);
-	int fd;
-
-	if (mnt < 0)
-		return mnt;
-	fd = openat(mnt, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		fd = -errno;
-	close(mnt);
-	return fd;
+	/* By name, from the pool as it is mounted: only attached mounts can be cloned everywhere. */
+	snprintf(path, sizeof(path), "containers/%s/tree", c->name);
+	fd = open_tree(c->host->pool_fd, path,
+		       OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
+	if (fd >= 0 && mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) == 0)
+		return fd;
+	err = -errno;
+	if (fd >= 0)
+		close(fd);
+	return vidas_fail(err, "cannot hand over the tree: %s", strerror(-err));
 }
 
 static int open_leases(struct host_container *c)
@@ -128,26 +102,30 @@ static int open_leases(struct host_container *c)
 	return fd < 0 ? -errno : vidas_host_leases_open(c, fd);
 }
 
+/* With dir_fd open already, or by its name. */
 int vidas_host_disk_open(struct host_container *c)
 {
 	const char *what = "its directory";
-	int err;
+	struct stat st;
+	int err = 0;
 
-	c->tree_fd = c->control_fd = c->leases_fd = -1;
-	err = c->dir_fd = openat(c->host->containers_fd, c->name,
-				 O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (err < 0) {
+	if (c->dir_fd < 0)
+		c->dir_fd = openat(c->host->containers_fd, c->name,
+				   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (c->dir_fd < 0) {
 		err = -errno;
 		goto out;
 	}
 	what = "tree";
-	err = c->tree_fd = open_tree_directory(c);
-	if (err < 0)
+	c->tree_fd = openat(c->dir_fd, what, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (c->tree_fd < 0 || fstat(c->tree_fd, &st) < 0) {
+		err = -errno;
 		goto out;
+	}
+	c->tree_inode = st.st_ino;
 	what = "control";
-	err = c->control_fd =
-		openat(c->dir_fd, what, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (err < 0) {
+	c->control_fd = openat(c->dir_fd, what, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (c->control_fd < 0) {
 		err = -errno;
 		goto out;
 	}

@@ -101,32 +101,29 @@ static int reserve(struct host *h, struct host_session *s, const char *name, boo
 }
 
 /* On disk, and with its way to the store tried: a root that cannot be used is an error now, not at
- * the first flush. */
-static int make(struct host *h, const char *name, const struct host_meta *meta,
+ * the first flush. Takes over meta->root. */
+static int make(struct host *h, const char *name, struct host_meta *meta,
 		struct host_container **out)
 {
-	/* A domain's container is for programs of any user of it. */
-	mode_t mode = meta->initiator ? 01777 : 0755;
 	struct host_container *c;
 	struct vidas_sync *sync;
-	char reason[512];
-	int err;
+	char *copy = strdup(name);
+	int err = copy ? vidas_host_container_spare(h, &c) : -ENOMEM;
 
-	err = vidas_host_disk_make(h, name, meta, mode);
-	if (err < 0)
+	if (err < 0) {
+		free(copy);
 		return err;
-	err = vidas_host_container_open(h, name, false, &c);
-	if (err == 0) {
-		err = vidas_host_container_sync(c, &sync);
-		if (err == 0) {
-			*out = c;
-			return 0;
-		}
 	}
-	snprintf(reason, sizeof(reason), "%s", vidas_fail_text());
-	if (vidas_host_disk_trash(h, name) < 0)
-		vidas_log(VIDAS_LOG_WARNING, "container '%s': %s", name, vidas_fail_text());
-	vidas_fail(err, "%s", reason);
+	c->name = copy;
+	c->meta = *meta;
+	meta->root = NULL;
+	err = vidas_host_container_sync(c, &sync);
+	if (err == 0) /* a domain's container is for programs of any user of it */
+		err = vidas_host_disk_publish(c, c->meta.initiator ? 01777 : 0755);
+	if (err < 0)
+		vidas_host_container_retire(c);
+	else
+		*out = c;
 	return err;
 }
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Control files (shm.h), by pread and pwrite alone: domains may cut them short at any moment, and a
- * mapping of ours would then fault. trusted.vidas.handle says of which inode a file is, where inode
- * numbers come again.
+ * mapping of ours would then fault.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -10,13 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 #include <utlist.h>
 
 #include "pool/host/object.h"
-
-#define HANDLE_XATTR "trusted.vidas.handle"
 
 /* The beginning of a slot, as vidasd writes and reads it. */
 struct slot_head {
@@ -53,39 +49,55 @@ void vidas_host_control_remove(const struct host_resource *r)
 			  r->container->name, name);
 }
 
-static int write_header(int fd, const struct host_resource *r)
+/* The first page, up to where domains begin to write. */
+static void header_fill(struct vidas_shm_resource *header, const struct host_resource *r)
 {
-	struct vidas_shm_resource header = { .magic = VIDAS_SHM_CONTROL_MAGIC,
-					     .version = VIDAS_SHM_VERSION,
-					     .slots = r->slots,
-					     .inode = r->inode };
+	header->magic = VIDAS_SHM_CONTROL_MAGIC;
+	header->version = VIDAS_SHM_VERSION;
+	header->slots = r->slots;
+	header->inode = r->inode;
+	memcpy(header->handle, &r->handle, sizeof(header->handle));
+}
+_Static_assert(sizeof(struct host_handle) == sizeof(((struct vidas_shm_resource *)0)->handle),
+	       "layout");
 
-	return vidas_pwrite_all(fd, &header, offsetof(struct vidas_shm_resource, pad0), 0);
+static void slot_fill(struct slot_head *head, const struct host_object *o, uint32_t flags)
+{
+	*head = (struct slot_head){ .offset = o->offset,
+				    .size = o->size,
+				    .state = VIDAS_SHM_OBJECT_LIVE,
+				    .flags = flags,
+				    .creator = o->creator };
 }
 
-int vidas_host_control_make(struct host_resource *r)
+/* One write: what a kill leaves of it is in no reply, and is checked at the restart. */
+int vidas_host_control_make(struct host_resource *r, const struct host_object *o, uint32_t flags)
 {
+	struct {
+		struct vidas_shm_resource header;
+		struct slot_head slot;
+	} image;
+	const int mode = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC;
 	char name[32];
 	int fd, err = 0;
 
+	memset(&image, 0, sizeof(image));
+	r->slots = 1;
+	header_fill(&image.header, r);
+	slot_fill(&image.slot, o, flags);
 	control_name(r->inode, name);
-	fd = openat(r->container->control_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	fd = openat(r->container->control_fd, name, mode, 0600);
 	if (fd < 0 && errno == EEXIST) {
 		/* Of an inode of that number that is no more, or half-made by a killed vidasd. */
 		vidas_host_control_remove(r);
-		fd = openat(r->container->control_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC,
-			    0600);
+		fd = openat(r->container->control_fd, name, mode, 0600);
 	}
 	if (fd < 0)
 		return vidas_fail(-errno, "cannot make a control file: %s", strerror(errno));
-	r->slots = 1;
 	if (ftruncate(fd, (off_t)VIDAS_SHM_SLOT_OFFSET(r->slots)) < 0)
 		err = -errno;
-	if (err == 0 && r->handle.bytes &&
-	    fsetxattr(fd, HANDLE_XATTR, &r->handle, sizeof(r->handle), 0) < 0)
-		err = -errno;
 	if (err == 0)
-		err = write_header(fd, r);
+		err = vidas_pwrite_all(fd, &image, sizeof(image), 0);
 	if (err < 0) {
 		close(fd);
 		vidas_host_control_remove(r);
@@ -96,17 +108,16 @@ int vidas_host_control_make(struct host_resource *r)
 
 static int grow(int fd, struct host_resource *r, uint32_t slots)
 {
-	uint32_t before = r->slots;
+	const size_t at = offsetof(struct vidas_shm_resource, slots);
 	int err;
 
 	if (slots <= r->slots)
 		return 0;
 	if (ftruncate(fd, (off_t)VIDAS_SHM_SLOT_OFFSET(slots)) < 0)
 		return -errno;
-	r->slots = slots;
-	err = write_header(fd, r);
-	if (err < 0)
-		r->slots = before;
+	err = vidas_pwrite_all(fd, &slots, sizeof(slots), at);
+	if (err == 0)
+		r->slots = slots;
 	return err;
 }
 
@@ -127,11 +138,8 @@ int vidas_host_control_slot_init(int fd, const struct host_object *o, uint32_t f
 	} head = { .lines = { 0 } };
 	int err;
 
-	head.f = (struct slot_head){ .offset = o->offset,
-				     .size = o->size,
-				     .state = VIDAS_SHM_OBJECT_FREE,
-				     .flags = flags,
-				     .creator = o->creator };
+	slot_fill(&head.f, o, flags);
+	head.f.state = VIDAS_SHM_OBJECT_FREE;
 	err = grow(fd, o->resource, o->slot + 1);
 	if (err == 0)
 		err = vidas_pwrite_all(fd, &head, sizeof(head), VIDAS_SHM_SLOT_OFFSET(o->slot));
@@ -154,20 +162,24 @@ int vidas_host_control_slot_state(const struct host_object *o, uint32_t state)
 
 bool vidas_host_control_undrained(const struct host_object *o)
 {
-	const uint64_t at = VIDAS_SHM_SLOT_OFFSET(o->slot);
-	uint64_t head = 0, tail = 0;
+	struct {
+		uint64_t tail;
+		uint8_t between[offsetof(struct vidas_shm_object, head) -
+				offsetof(struct vidas_shm_object, tail) - sizeof(uint64_t)];
+		uint64_t head;
+	} ring;
 	int fd = vidas_host_control_open(o->resource->container, o->resource->inode, false);
-	bool read;
+	ssize_t n;
 
 	if (fd < 0)
 		return false;
-	read = vidas_pread_all(fd, &head, sizeof(head),
-			       at + offsetof(struct vidas_shm_object, head)) == sizeof(head) &&
-	       vidas_pread_all(fd, &tail, sizeof(tail),
-			       at + offsetof(struct vidas_shm_object, tail)) == sizeof(tail);
+	n = vidas_pread_all(fd, &ring, sizeof(ring),
+			    VIDAS_SHM_SLOT_OFFSET(o->slot) +
+				    offsetof(struct vidas_shm_object, tail));
 	close(fd);
 	/* Values that no ring can have count as drained. */
-	return read && tail > head && tail - head <= VIDAS_SHM_RING_BYTES && !((tail | head) & 7);
+	return n == (ssize_t)sizeof(ring) && ring.tail > ring.head &&
+	       ring.tail - ring.head <= VIDAS_SHM_RING_BYTES && !((ring.tail | ring.head) & 7);
 }
 
 /* One slot as found on disk; 0: it is none. */
@@ -202,20 +214,20 @@ static int load_slot(int fd, struct host_resource *r, uint32_t slot)
 	return 1;
 }
 
-/* Is the header that of a control file of this inode? Sets the number of slots that are there. */
+/* Is the header that of a control file of this inode? Takes the handle, and the number of slots
+ * that are there. */
 static bool header_ok(int fd, struct host_resource *r)
 {
-	struct {
-		uint64_t magic;
-		uint32_t version, slots;
-		uint64_t inode;
-	} h;
+	struct vidas_shm_resource h;
 	struct stat st;
 
 	if (vidas_pread_all(fd, &h, sizeof(h), 0) != sizeof(h) || fstat(fd, &st) < 0 ||
 	    h.magic != VIDAS_SHM_CONTROL_MAGIC || h.version != VIDAS_SHM_VERSION ||
 	    h.inode != r->inode || h.slots > VIDAS_SHM_SLOTS)
 		return false;
+	memcpy(&r->handle, h.handle, sizeof(r->handle));
+	if (r->handle.bytes > HOST_HANDLE_BYTES)
+		r->handle.bytes = 0;
 	r->slots = h.slots;
 	while (r->slots && (uint64_t)st.st_size < VIDAS_SHM_SLOT_OFFSET(r->slots))
 		r->slots--;
@@ -237,8 +249,6 @@ int vidas_host_control_load(struct host_container *c, uint64_t inode, struct hos
 	}
 	r->inode = inode;
 	r->container = c;
-	if (fgetxattr(fd, HANDLE_XATTR, &r->handle, sizeof(r->handle)) != sizeof(r->handle))
-		memset(&r->handle, 0, sizeof(r->handle));
 	if (header_ok(fd, r))
 		for (uint32_t i = 0; i < r->slots && found >= 0; i++) {
 			int one = load_slot(fd, r, i);

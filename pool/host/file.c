@@ -40,33 +40,42 @@ int vidas_host_handle_get(int fd, struct host_handle *out)
 	int mount;
 
 	memset(out, 0, sizeof(*out));
-	if (name_to_handle_at(fd, "", &h.handle, &mount, AT_EMPTY_PATH) < 0)
+	if (name_to_handle_at(fd, "", &h.handle, &mount, AT_EMPTY_PATH) < 0 ||
+	    h.handle.handle_type < 0 || h.handle.handle_type > UINT8_MAX)
 		return -ENODATA;
-	out->type = (uint32_t)h.handle.handle_type;
-	out->bytes = h.handle.handle_bytes;
+	out->type = (uint8_t)h.handle.handle_type;
+	out->bytes = (uint8_t)h.handle.handle_bytes;
 	memcpy(out->data, h.handle.f_handle, h.handle.handle_bytes);
 	return 0;
 }
 
-int vidas_host_handle_open(const struct host_container *c, const struct host_handle *handle)
+int vidas_host_handle_open(const struct host_container *c, uint64_t inode,
+			   const struct host_handle *handle)
 {
 	union {
 		struct file_handle handle;
 		uint8_t room[sizeof(struct file_handle) + HOST_HANDLE_BYTES];
 	} h = { .handle.handle_bytes = handle->bytes };
+	struct stat st;
 	int fd;
 
-	if (!handle->bytes || handle->bytes > HOST_HANDLE_BYTES)
+	if (!handle->bytes)
 		return -ENODATA;
-	h.handle.handle_type = (int)handle->type;
+	h.handle.handle_type = handle->type;
 	memcpy(h.handle.f_handle, handle->data, handle->bytes);
 	fd = open_by_handle_at(c->dir_fd, &h.handle, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	return fd < 0 ? -errno : fd;
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0 || st.st_ino != inode || !S_ISREG(st.st_mode)) {
+		close(fd);
+		return -ESTALE;
+	}
+	return fd;
 }
 
-bool vidas_host_handle_alive(const struct host_container *c, const struct host_handle *handle)
+bool vidas_host_handle_alive(const struct host_container *c, const struct host_resource *r)
 {
-	int fd = vidas_host_handle_open(c, handle);
+	int fd = vidas_host_handle_open(c, r->inode, &r->handle);
 	struct stat st;
 	bool alive = true;
 
@@ -139,20 +148,26 @@ static int make_file(struct host_container *c, const char *path, const struct vi
 {
 	const char *name;
 	struct stat st;
-	int dir, fd;
+	bool deep = strchr(path, '/');
+	int dir = c->tree_fd, fd;
 
-	dir = open_parent(c, path, make, &name);
+	name = path;
+	if (deep)
+		dir = open_parent(c, path, make, &name);
 	if (dir < 0)
 		return dir;
 	fd = open_beneath(dir, name, O_RDWR | O_CREAT | O_EXCL, 0644);
 	if (fd >= 0) {
 		out->made = true;
-		if (fstat(dir, &st) == 0)
+		if (!deep)
+			out->parent_inode = c->tree_inode;
+		else if (fstat(dir, &st) == 0)
 			out->parent_inode = st.st_ino;
 		if (make->uid && fchown(fd, make->uid, make->gid) < 0)
 			vidas_log(VIDAS_LOG_DEBUG, "a new file keeps its owner: %m");
 	}
-	close(dir);
+	if (deep)
+		close(dir);
 	return fd;
 }
 
@@ -190,8 +205,6 @@ int vidas_host_file_open(struct host_container *c, const char *path, bool write,
 	}
 	out->inode = st.st_ino;
 	out->size_bytes = (uint64_t)st.st_size;
-	if (c->host->has_handles)
-		vidas_host_handle_get(out->fd, &out->handle);
 	return 0;
 }
 

@@ -48,6 +48,9 @@ struct host {
 	pthread_mutex_t config_lock;
 
 	int pool_fd, lock_fd; /* the pool's directory; its marker, locked */
+	/* A mount of it of our own, in which a device node or a link that a domain plants does
+	 * nothing; all work in the pool goes through directories opened there. */
+	int mount_fd;
 	int containers_fd, domains_fd, trash_fd;
 	bool has_handles; /* the pool's file system gives file handles */
 
@@ -71,6 +74,11 @@ struct host {
 	pthread_mutex_t cleaner_lock;
 	pthread_cond_t cleaner_wake;
 	bool cleaner_work, cleaner_stop;
+	struct host_container *spares;	/* made in advance */
+	struct host_container *retired; /* nobody's any more, to be freed */
+	unsigned spare_count;
+	atomic_bool cleaner_due;	  /* the next tick of the main thread is to wake it */
+	_Atomic int64_t cleaner_again_us; /* when it is to try again what did not go */
 };
 
 /* Domains (domain.c) -------------------------------------------------------------------------- */
@@ -214,14 +222,11 @@ struct host_request {
 	void *blob;	   /* free()d after sending */
 	size_t blob_bytes;
 	struct host_attachment *attachment; /* released after sending */
-	/* What can wait until the answer is on its way; may use `attachment`. */
-	void (*after)(struct host_request *rq);
-	uint64_t after_inode;
 };
 
 /* Carries out a request; the results are in `rq`, the reason of a failure in vidas_fail_text(). */
 int vidas_host_request(struct host_request *rq);
-/* Frees what a request holds; calls `after`. */
+/* Frees what a request holds. */
 void vidas_host_request_end(struct host_request *rq);
 
 /*

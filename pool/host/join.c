@@ -96,38 +96,39 @@ struct host_join *vidas_host_join_take(struct host_session *s, uint32_t number)
 	return j;
 }
 
-/* An object that lingers is known as such after a restart. */
-static void destroy(struct host_object *o)
+/* Under container.lock. An object that lingers is known as such after a restart. */
+static void leave_object(struct host_join *j, bool destroy)
 {
-	o->destroyed = true;
+	struct host_object *o = j->object;
+	struct host_resource *r = o->resource;
+	bool now = destroy && !o->destroyed;
+
+	DL_DELETE(o->joins, j);
+	if (--r->joins == 0)
+		vidas_host_resource_suspect(r);
+	o->destroyed = o->destroyed || destroy;
+	if (vidas_host_object_reap(o) || !now)
+		return;
 	if (vidas_host_control_slot_state(o, VIDAS_SHM_OBJECT_DESTROYED) < 0)
-		vidas_log(VIDAS_LOG_WARNING, "container '%s': %s", o->resource->container->name,
+		vidas_log(VIDAS_LOG_WARNING, "container '%s': %s", r->container->name,
 			  vidas_fail_text());
 }
 
-uint64_t vidas_host_join_end(struct host_join *j, bool destroyed)
+void vidas_host_join_end(struct host_join *j, bool destroy)
 {
 	struct host_attachment *a = j->attachment;
 	struct host_container *c = a->container;
-	struct host_object *o = j->object;
-	struct host_handle handle = { 0 };
-	uint64_t inode = 0;
 	bool writer = atomic_load_explicit(&a->access, memory_order_acquire) != VIDAS_WIRE_RO;
 
-	if (o) {
-		struct host_resource *r = o->resource;
+	if (j->object) {
+		struct host_handle handle = j->object->resource->handle;
+		uint64_t inode = j->object->resource->inode;
 
 		pthread_mutex_lock(&c->lock);
-		DL_DELETE(o->joins, j);
-		inode = --r->joins ? 0 : r->inode;
-		handle = r->handle;
-		if (destroyed && !o->destroyed)
-			destroy(o);
-		vidas_host_object_reap(o);
+		leave_object(j, destroy);
 		pthread_mutex_unlock(&c->lock);
 		if (writer)
-			vidas_host_resource_touch(c, &handle);
+			vidas_host_resource_touch(c, inode, &handle);
 	}
 	give_back(j);
-	return inode;
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <systemd/sd-daemon.h>
@@ -31,12 +32,30 @@ static int drop_capabilities(void)
 {
 	static const capng_type_t set = CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET;
 
-	capng_clear(CAPNG_SELECT_BOTH);
+	capng_select_t what = CAPNG_SELECT_BOTH;
+
+	if (capng_get_caps_process() < 0 || !capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP)) {
+		what = CAPNG_SELECT_CAPS;
+		vidas_log(VIDAS_LOG_NOTICE,
+			  "without CAP_SETPCAP the bounding set of capabilities stays as it is");
+	}
+	capng_clear(what);
 	capng_updatev(CAPNG_ADD, set, CAP_SYS_ADMIN, CAP_CHOWN, CAP_DAC_OVERRIDE,
 		      CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, -1);
-	if (capng_apply(CAPNG_SELECT_BOTH) < 0)
+	if (capng_apply(what) < 0)
 		return vidas_fail(-EPERM, "cannot drop capabilities; run vidasd as root");
 	return 0;
+}
+
+/* A connection is a descriptor, a container four. */
+static void raise_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 /* Signals come by a descriptor; all threads inherit the mask. SIGBUS is never blocked (map.h). */
@@ -95,6 +114,9 @@ static bool take_signal(struct host *h, int fd, int argc, char **argv)
 static void tick(struct host *h, bool *settled)
 {
 	vidas_host_lanes_tick(h);
+	if (atomic_exchange_explicit(&h->cleaner_due, false, memory_order_relaxed) ||
+	    vidas_now_us() >= atomic_load_explicit(&h->cleaner_again_us, memory_order_relaxed))
+		vidas_host_cleaner_wake(h);
 	if (!*settled && !vidas_host_grace(h)) {
 		*settled = true;
 		vidas_host_containers_settle(h);
@@ -170,7 +192,7 @@ static void host_init(struct host *h)
 {
 	pthread_condattr_t attr;
 
-	h->pool_fd = h->lock_fd = h->containers_fd = h->domains_fd = h->trash_fd = -1;
+	h->pool_fd = h->lock_fd = h->mount_fd = h->containers_fd = h->domains_fd = h->trash_fd = -1;
 	h->epoll_fd = -1;
 	h->started_us = vidas_now_us();
 	pthread_mutex_init(&h->config_lock, NULL);
@@ -190,6 +212,7 @@ static int start(struct host *h, int *signals)
 	int err;
 
 	umask(0);
+	raise_descriptors();
 	err = vidas_host_pool_open(h);
 	if (err == 0)
 		err = drop_capabilities();
@@ -256,6 +279,7 @@ int main(int argc, char **argv)
 	if (!over)
 		_exit(err < 0 ? 1 : 0);
 	vidas_host_containers_close(&host);
+	vidas_host_spares_free(&host);
 	vidas_host_pool_close(&host);
 	if (signals >= 0)
 		close(signals);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "pool/host/container.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define META	       "meta"
 #define META_BYTES_MAX 65536
@@ -80,10 +82,9 @@ static const char *access_name(uint32_t access)
 	return access == VIDAS_WIRE_RW ? "rw" : "ro";
 }
 
-int vidas_host_meta_store(int dir, const struct host_meta *meta)
+static int meta_text(const struct host_meta *meta, char **out)
 {
 	json_t *json = json_object(), *list = json_array();
-	char *text = NULL;
 	int err = 0;
 
 	json_object_set_new(json, "initiator", json_integer(meta->initiator));
@@ -101,11 +102,36 @@ int vidas_host_meta_store(int dir, const struct host_meta *meta)
 		json_decref(json);
 		return vidas_fail(-EINVAL, "the root URL is not UTF-8");
 	}
-	text = err ? NULL : json_dumps(json, JSON_INDENT(1));
+	*out = err ? NULL : json_dumps(json, JSON_INDENT(1));
 	json_decref(json);
-	if (!text)
-		return vidas_fail(-ENOMEM, "no memory");
+	return *out ? 0 : vidas_fail(-ENOMEM, "no memory");
+}
+
+int vidas_host_meta_store(int dir, const struct host_meta *meta)
+{
+	char *text;
+	int err = meta_text(meta, &text);
+
+	if (err < 0)
+		return err;
 	err = vidas_file_replace(dir, META, text, strlen(text));
+	free(text);
+	return err;
+}
+
+int vidas_host_meta_begin(int dir, const struct host_meta *meta)
+{
+	char *text;
+	int err = meta_text(meta, &text), fd;
+
+	if (err < 0)
+		return err;
+	fd = openat(dir, META, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	err = fd < 0 ? -errno : vidas_pwrite_all(fd, text, strlen(text), 0);
+	if (err == 0 && (fsync(fd) < 0 || fsync(dir) < 0))
+		err = -errno;
+	if (fd >= 0)
+		close(fd);
 	free(text);
 	return err;
 }

@@ -12,6 +12,8 @@
 #include <unistd.h>
 #include <utlist.h>
 
+#define SUSPECTS_AT_ONCE 64u
+
 void vidas_host_resource_free(struct host_resource *r)
 {
 	struct host_object *o, *next;
@@ -30,6 +32,8 @@ static void resource_drop(struct host_resource *r)
 
 	DL_COUNT(r->objects, o, count);
 	c->objects -= count;
+	if (r->suspect)
+		DL_DELETE(c->suspects, r);
 	HASH_DEL(c->resources, r);
 	vidas_host_control_remove(r);
 	vidas_host_resource_free(r);
@@ -43,19 +47,22 @@ static struct host_resource *resource_by_inode(struct host_container *c, uint64_
 	return r;
 }
 
-static bool same_handle(const struct host_handle *a, const struct host_handle *b)
+/* Who has it joined holds the inode; else the number may be another file's by now. */
+static bool same_file(const struct host_resource *r, const struct host_file *f)
 {
-	return !a->bytes || !b->bytes ||
-	       (a->bytes == b->bytes && a->type == b->type &&
-		memcmp(a->data, b->data, a->bytes) == 0);
+	struct host_handle handle;
+
+	if (r->joins || !r->handle.bytes || vidas_host_handle_get(f->fd, &handle) < 0)
+		return true;
+	return r->handle.bytes == handle.bytes && r->handle.type == handle.type &&
+	       memcmp(r->handle.data, handle.data, handle.bytes) == 0;
 }
 
 struct host_resource *vidas_host_resource_find(struct host_container *c, const struct host_file *f)
 {
 	struct host_resource *r = resource_by_inode(c, f->inode);
 
-	/* Of an inode that is no more; who has it joined holds the number. */
-	if (r && !r->joins && !same_handle(&r->handle, &f->handle)) {
+	if (r && !same_file(r, f)) {
 		resource_drop(r);
 		r = NULL;
 	}
@@ -106,8 +113,20 @@ static int slot_take(struct host_resource *r)
 			  VIDAS_SHM_SLOTS);
 }
 
-static int resource_make(struct host_container *c, const struct host_file *f,
-			 struct host_resource **out)
+/* The object and its slot are in the resource; `fd`: its control file. */
+static void object_add(struct host_object *o)
+{
+	struct host_container *c = o->resource->container;
+
+	DL_APPEND(o->resource->objects, o);
+	c->objects++;
+	c->created++;
+	pthread_cond_broadcast(&c->changed);
+}
+
+/* A resource with its first object. */
+static int make_first(struct host_container *c, const struct host_file *f, struct host_object *o,
+		      uint32_t flags)
 {
 	struct host_resource *r = calloc(1, sizeof(*r));
 	int fd;
@@ -115,16 +134,36 @@ static int resource_make(struct host_container *c, const struct host_file *f,
 	if (!r)
 		return vidas_fail(-ENOMEM, "no memory");
 	r->inode = f->inode;
-	r->handle = f->handle;
 	r->container = c;
-	fd = vidas_host_control_make(r);
+	if (c->host->has_handles)
+		vidas_host_handle_get(f->fd, &r->handle);
+	fd = vidas_host_control_make(r, o, flags);
 	if (fd < 0) {
 		free(r);
 		return fd;
 	}
+	r->used[0] = 1;
+	o->resource = r;
 	HASH_ADD(hh, c->resources, inode, sizeof(r->inode), r);
-	*out = r;
 	return fd;
+}
+
+static int make_further(struct host_resource *r, struct host_object *o, uint32_t flags)
+{
+	int err, fd, slot = slot_take(r);
+
+	if (slot < 0)
+		return slot;
+	o->resource = r;
+	o->slot = (uint32_t)slot;
+	fd = vidas_host_control_open(r->container, r->inode, true);
+	err = fd < 0 ? fd : vidas_host_control_slot_init(fd, o, flags);
+	if (err == 0)
+		return fd;
+	r->used[slot / 64] &= ~(UINT64_C(1) << (slot % 64));
+	if (fd >= 0)
+		close(fd);
+	return err;
 }
 
 int vidas_host_object_make(struct host_container *c, const struct host_file *f, uint64_t offset,
@@ -132,57 +171,37 @@ int vidas_host_object_make(struct host_container *c, const struct host_file *f, 
 			   struct host_object **out)
 {
 	struct host_resource *r = vidas_host_resource_find(c, f);
-	struct host_object *o = NULL;
-	int err, fd, slot;
+	struct host_object *o;
+	int fd;
 
 	if (c->objects >= HOST_OBJECTS_PER_CONTAINER)
 		return vidas_fail(-ENOSPC, "it has as many objects as it may: %u",
 				  HOST_OBJECTS_PER_CONTAINER);
-	fd = r ? vidas_host_control_open(c, r->inode, true) : resource_make(c, f, &r);
-	if (fd < 0)
-		return fd;
-	err = slot = slot_take(r);
-	if (slot < 0)
-		goto out;
 	o = calloc(1, sizeof(*o));
-	err = o ? 0 : vidas_fail(-ENOMEM, "no memory");
-	if (err == 0) {
-		*o = (struct host_object){ .resource = r,
-					   .offset = offset,
-					   .size = size,
-					   .slot = (uint32_t)slot,
-					   .creator = creator };
-		err = vidas_host_control_slot_init(fd, o, flags);
+	if (!o)
+		return vidas_fail(-ENOMEM, "no memory");
+	*o = (struct host_object){ .offset = offset, .size = size, .creator = creator };
+	fd = r ? make_further(r, o, flags) : make_first(c, f, o, flags);
+	if (fd < 0) {
+		free(o);
+		return fd;
 	}
-	if (err < 0) {
-		r->used[slot / 64] &= ~(UINT64_C(1) << (slot % 64));
-		goto out;
-	}
-	DL_APPEND(r->objects, o);
-	c->objects++;
-	c->created++;
-	pthread_cond_broadcast(&c->changed);
+	object_add(o);
 	*out = o;
 	return fd;
-out:
-	close(fd);
-	free(o);
-	if (!r->objects)
-		resource_drop(r);
-	return err;
 }
 
-void vidas_host_object_reap(struct host_object *o)
+bool vidas_host_object_reap(struct host_object *o)
 {
 	struct host_resource *r = o->resource;
 	struct host_container *c = r->container;
 
 	if (!o->destroyed || o->joins || (o->loaded && vidas_host_grace(c->host)) ||
 	    vidas_host_control_undrained(o))
-		return;
+		return false;
 	if (r->objects == o && !o->next) {
 		resource_drop(r);
-		return;
+		return true;
 	}
 	if (vidas_host_control_slot_state(o, VIDAS_SHM_OBJECT_FREE) < 0)
 		vidas_log(VIDAS_LOG_WARNING, "container '%s': %s", c->name, vidas_fail_text());
@@ -190,18 +209,46 @@ void vidas_host_object_reap(struct host_object *o)
 	DL_DELETE(r->objects, o);
 	c->objects--;
 	free(o);
+	return true;
 }
 
-void vidas_host_resource_check(struct host_container *c, uint64_t inode)
+void vidas_host_resource_suspect(struct host_resource *r)
 {
-	struct host_resource *r;
+	struct host_container *c = r->container;
 
-	pthread_mutex_lock(&c->lock);
-	r = resource_by_inode(c, inode);
-	if (r && !r->joins && r->handle.bytes && !(c->loaded && vidas_host_grace(c->host)) &&
-	    !vidas_host_handle_alive(c, &r->handle))
-		resource_drop(r);
-	pthread_mutex_unlock(&c->lock);
+	if (r->suspect)
+		return;
+	r->suspect = true;
+	DL_APPEND(c->suspects, r);
+	atomic_store_explicit(&c->host->cleaner_due, true, memory_order_relaxed);
+}
+
+static bool lost_name(const struct host_resource *r)
+{
+	struct host_container *c = r->container;
+
+	return !r->joins && r->handle.bytes && !(c->loaded && vidas_host_grace(c->host)) &&
+	       !vidas_host_handle_alive(c, r);
+}
+
+void vidas_host_suspects_check(struct host_container *c)
+{
+	bool more = true;
+
+	while (more) {
+		/* Not all at once: requests want the lock too. */
+		pthread_mutex_lock(&c->lock);
+		for (unsigned i = 0; i < SUSPECTS_AT_ONCE && c->suspects; i++) {
+			struct host_resource *r = c->suspects;
+
+			DL_DELETE(c->suspects, r);
+			r->suspect = false;
+			if (lost_name(r))
+				resource_drop(r);
+		}
+		more = c->suspects != NULL;
+		pthread_mutex_unlock(&c->lock);
+	}
 }
 
 void vidas_host_objects_load(struct host_container *c)
@@ -233,13 +280,14 @@ void vidas_host_objects_load(struct host_container *c)
 	closedir(d);
 }
 
-void vidas_host_resource_touch(struct host_container *c, const struct host_handle *handle)
+void vidas_host_resource_touch(struct host_container *c, uint64_t inode,
+			       const struct host_handle *handle)
 {
 	int fd;
 
 	if (!c->meta.root)
 		return;
-	fd = vidas_host_handle_open(c, handle);
+	fd = vidas_host_handle_open(c, inode, handle);
 	if (fd < 0)
 		return;
 	if (fsetxattr(fd, VIDAS_SYNC_TOUCHED, "", 0, 0) < 0)
@@ -258,8 +306,8 @@ void vidas_host_objects_settle(struct host_container *c)
 		unsigned left;
 
 		if (!r->joins) {
-			vidas_host_resource_touch(c, &r->handle);
-			if (r->handle.bytes && !vidas_host_handle_alive(c, &r->handle)) {
+			vidas_host_resource_touch(c, r->inode, &r->handle);
+			if (lost_name(r)) {
 				resource_drop(r);
 				continue;
 			}

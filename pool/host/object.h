@@ -10,11 +10,12 @@
 
 #include "pool/host/container.h"
 
-#define HOST_HANDLE_BYTES 40
+#define HOST_HANDLE_BYTES 38
 
-/* Tells an inode from a later one of the same number; bytes 0 where the file system has none. */
+/* Tells an inode from a later one of the same number; bytes 0 where the file system has none. As in
+ * the header of a control file. */
 struct host_handle {
-	uint32_t type, bytes;
+	uint8_t bytes, type;
 	uint8_t data[HOST_HANDLE_BYTES];
 };
 
@@ -27,6 +28,8 @@ struct host_resource {
 	uint64_t used[VIDAS_SHM_SLOTS / 64];
 	struct host_object *objects;
 	unsigned joins;
+	bool suspect;
+	struct host_resource *prev, *next; /* container.suspects */
 };
 
 struct host_object {
@@ -55,7 +58,6 @@ struct host_file {
 	uint64_t inode, size_bytes;
 	bool made;	       /* by this open */
 	uint64_t parent_inode; /* valid if made */
-	struct host_handle handle;
 };
 /* Opens beneath the tree. `make`: missing directories and the file are made, for the peer. */
 int vidas_host_file_open(struct host_container *c, const char *path, bool write,
@@ -74,13 +76,17 @@ struct host_object *vidas_host_object_find(struct host_resource *r, uint64_t off
 int vidas_host_object_make(struct host_container *c, const struct host_file *f, uint64_t offset,
 			   uint64_t size, uint32_t creator, uint32_t flags,
 			   struct host_object **out);
-/* Frees the object if it is destroyed and nothing keeps it, and its resource with the last one. */
-void vidas_host_object_reap(struct host_object *o);
-/* Frees objects of a resource that has no name any more and that nobody has joined. Takes the lock
- * itself. */
-void vidas_host_resource_check(struct host_container *c, uint64_t inode);
+/* Frees the object if it is destroyed and nothing keeps it, and its resource with the last one.
+ * Returns whether it did. */
+bool vidas_host_object_reap(struct host_object *o);
+/* To be looked at by vidas_host_suspects_check(): it was left by all. */
+void vidas_host_resource_suspect(struct host_resource *r);
+/* Looks at the resources that were left by all: objects of one that has no name any more are freed.
+ * Takes the lock itself. */
+void vidas_host_suspects_check(struct host_container *c);
 /* Says to the sync part that the file may have been written through a mapping. No lock needed. */
-void vidas_host_resource_touch(struct host_container *c, const struct host_handle *handle);
+void vidas_host_resource_touch(struct host_container *c, uint64_t inode,
+			       const struct host_handle *handle);
 /* Has anybody joined an object on it? Takes the lock itself. */
 bool vidas_host_resource_joined(struct host_container *c, uint64_t inode);
 /* At a restart; the container is not known to others yet. */
@@ -92,8 +98,8 @@ void vidas_host_objects_free(struct host_container *c);
 
 /* Control files (control.c). */
 int vidas_host_control_open(const struct host_container *c, uint64_t inode, bool write);
-/* Returns a descriptor, as open does. */
-int vidas_host_control_make(struct host_resource *r);
+/* Makes it with its first object, which is in slot 0; returns a descriptor, as open does. */
+int vidas_host_control_make(struct host_resource *r, const struct host_object *o, uint32_t flags);
 int vidas_host_control_slot_init(int fd, const struct host_object *o, uint32_t flags);
 int vidas_host_control_slot_state(const struct host_object *o, uint32_t state);
 /* Does a notification wait in the object? */
@@ -103,11 +109,13 @@ void vidas_host_control_remove(const struct host_resource *r);
 int vidas_host_control_load(struct host_container *c, uint64_t inode, struct host_resource **out);
 void vidas_host_resource_free(struct host_resource *r);
 
-/* -ENODATA where the file system has no handles. */
+/* -ENODATA where the file system has none that fits. */
 int vidas_host_handle_get(int fd, struct host_handle *out);
-int vidas_host_handle_open(const struct host_container *c, const struct host_handle *handle);
+/* Handles come from control files, which domains write: one that leads to another inode is -ESTALE. */
+int vidas_host_handle_open(const struct host_container *c, uint64_t inode,
+			   const struct host_handle *handle);
 /* Does the file still have a name? */
-bool vidas_host_handle_alive(const struct host_container *c, const struct host_handle *handle);
+bool vidas_host_handle_alive(const struct host_container *c, const struct host_resource *r);
 
 /*
  * Joins. begin makes room (session and attachment) and end gives it back; both without locks. Between
@@ -120,8 +128,7 @@ int vidas_host_join_publish(struct host_join *j, uint32_t *number);
 /* Takes a join out of the session by its number, its attachment held for the request; NULL: none. */
 struct host_join *vidas_host_join_take(struct host_session *s, uint32_t number);
 /* Leaves, of a join that is not or no more in session.joins, its attachment held by the caller;
- * `destroy` marks the object. Returns the inode if nobody has the resource joined any more, else 0:
- * then vidas_host_resource_check() is due, which can wait. */
-uint64_t vidas_host_join_end(struct host_join *j, bool destroy);
+ * `destroy` marks the object. */
+void vidas_host_join_end(struct host_join *j, bool destroy);
 
 #endif

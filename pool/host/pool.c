@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <linux/mount.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -227,11 +228,28 @@ static int pool_lock(struct host *h, const char *path)
 	return marker_check(h->lock_fd, path);
 }
 
+/* While the descriptor is open the mount is there, for this process alone. */
+static int mount_privately(struct host *h, const char *path)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID |
+					       MOUNT_ATTR_NOSYMFOLLOW };
+
+	h->mount_fd =
+		open_tree(h->pool_fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+	if (h->mount_fd < 0 ||
+	    mount_setattr(h->mount_fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+		return vidas_fail(-errno,
+				  "cannot mount %s privately: %s; vidasd needs CAP_SYS_ADMIN and "
+				  "Linux 5.14",
+				  path, strerror(errno));
+	return 0;
+}
+
 static int subdirectory(struct host *h, const char *name, int *fd)
 {
-	if (mkdirat(h->pool_fd, name, 0700) < 0 && errno != EEXIST)
+	if (mkdirat(h->mount_fd, name, 0700) < 0 && errno != EEXIST)
 		return vidas_fail(-errno, "cannot make %s in the pool: %s", name, strerror(errno));
-	*fd = openat(h->pool_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	*fd = openat(h->mount_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (*fd < 0)
 		return vidas_fail(-errno, "cannot open %s in the pool: %s", name, strerror(errno));
 	return 0;
@@ -243,7 +261,7 @@ int vidas_host_pool_open(struct host *h)
 	char *path = NULL;
 	int err;
 
-	h->pool_fd = h->lock_fd = h->containers_fd = h->domains_fd = h->trash_fd = -1;
+	h->pool_fd = h->lock_fd = h->mount_fd = h->containers_fd = h->domains_fd = h->trash_fd = -1;
 	err = make_path(h->config.run_dir, 0755);
 	if (err < 0)
 		return vidas_fail(err, "cannot make the run directory %s: %s", h->config.run_dir,
@@ -261,6 +279,8 @@ int vidas_host_pool_open(struct host *h)
 	err = h->pool_fd < 0 ? vidas_fail(-errno, "cannot open the pool directory %s: %s", path,
 					  strerror(errno)) :
 			       pool_lock(h, path);
+	if (err == 0)
+		err = mount_privately(h, path);
 	if (err == 0)
 		err = subdirectory(h, "containers", &h->containers_fd);
 	if (err == 0)
@@ -285,8 +305,8 @@ out:
 
 void vidas_host_pool_close(struct host *h)
 {
-	int *const fds[] = { &h->trash_fd, &h->domains_fd, &h->containers_fd, &h->lock_fd,
-			     &h->pool_fd };
+	int *const fds[] = { &h->trash_fd, &h->domains_fd, &h->containers_fd,
+			     &h->mount_fd, &h->lock_fd,	   &h->pool_fd };
 
 	for (size_t i = 0; i < VIDAS_ARRAY_SIZE(fds); i++) {
 		if (*fds[i] >= 0)

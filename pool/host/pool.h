@@ -5,7 +5,9 @@
 #ifndef VIDAS_HOST_POOL_H
 #define VIDAS_HOST_POOL_H
 
-#include "pool/host/host.h"
+#include <stdbool.h>
+
+struct host;
 
 /* Reasons are whole sentences for the user. */
 int vidas_host_pool_open(struct host *h);
@@ -15,6 +17,10 @@ void vidas_host_pool_close(struct host *h);
 int vidas_host_cleaner_start(struct host *h);
 void vidas_host_cleaner_stop(struct host *h);
 void vidas_host_cleaner_wake(struct host *h);
+/* For who needs the pool's room: empties the trash now. */
+void vidas_host_trash_clean(struct host *h);
+/* Makes `name` in the trash, "new-…", something to be removed. */
+void vidas_host_trash_discard(struct host *h, const char *name);
 /* A new name in the trash: "PREFIX-" and 16 hexadecimal digits. */
 #define HOST_TRASH_NAME 32
 void vidas_host_trash_name(char name[HOST_TRASH_NAME], const char *prefix);

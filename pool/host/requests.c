@@ -68,8 +68,6 @@ void vidas_host_request_end(struct host_request *rq)
 	for (unsigned i = 0; i < VIDAS_WIRE_SHARES; i++)
 		if (!(rq->borrowed & (1u << i)))
 			vidas_share_close(&rq->share[i]);
-	if (rq->after)
-		rq->after(rq);
 	if (rq->attachment)
 		vidas_host_attachment_release(rq->attachment);
 	free(rq->blob);

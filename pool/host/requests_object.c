@@ -3,7 +3,9 @@
  * Requests on objects.
  */
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,37 +26,6 @@ static int fetch(struct host_container *c, const char *path)
 	return err;
 }
 
-/* What the policies of the file say of objects made on it. */
-static uint32_t object_flags(const struct host_container *c, const char *path)
-{
-	uint32_t flags = 0;
-
-	if (vidas_policy_is(c->tree_fd, path, "synchronized", "true"))
-		flags |= VIDAS_SHM_SYNCHRONIZED;
-	if (vidas_policy_is(c->tree_fd, path, "write_policy", "through"))
-		flags |= VIDAS_SHM_WRITE_THROUGH;
-	return flags;
-}
-
-/* Memory for the range, now: a store to it can never fail later. */
-static int allocate(struct host_container *c, const char *path, const struct host_file *f,
-		    uint64_t offset, uint64_t size)
-{
-	int err;
-
-	do
-		err = fallocate(f->fd, 0, (off_t)offset, (off_t)size) < 0 ? -errno : 0;
-	while (err == -EINTR);
-	if (err == 0)
-		return 0;
-	vidas_host_file_unmake(c, path, f);
-	if (err == -ENOSPC || err == -EDQUOT)
-		return vidas_fail(err, "the pool has no room for %llu bytes",
-				  (unsigned long long)size);
-	return vidas_fail(err, "cannot allocate %llu bytes: %s", (unsigned long long)size,
-			  strerror(-err));
-}
-
 struct target {
 	const char *path;
 	uint64_t offset, size;
@@ -63,6 +34,66 @@ struct target {
 	int control;
 	uint32_t slot, number;
 };
+
+static bool is_unset(int fd, const char *xattr)
+{
+	return fgetxattr(fd, xattr, NULL, 0) < 0;
+}
+
+/* One policy of the file. Right below the container, with none set, it takes no walk. */
+static bool policy_is(const struct host_container *c, const struct target *t, const char *name,
+		      const char *value)
+{
+	char xattr[64];
+
+	snprintf(xattr, sizeof(xattr), VIDAS_XATTR_PREFIX "%s", name);
+	if (!strchr(t->path, '/') && is_unset(c->tree_fd, xattr) &&
+	    (t->file.made || is_unset(t->file.fd, xattr)))
+		return false;
+	return vidas_policy_is(c->tree_fd, t->path, name, value);
+}
+
+/* What the policies of the file say of objects made on it; none of these is a default. */
+static uint32_t object_flags(const struct host_container *c, const struct target *t)
+{
+	uint32_t flags = 0;
+
+	if (policy_is(c, t, "synchronized", "true"))
+		flags |= VIDAS_SHM_SYNCHRONIZED;
+	if (policy_is(c, t, "write_policy", "through"))
+		flags |= VIDAS_SHM_WRITE_THROUGH;
+	return flags;
+}
+
+static int allocate_range(const struct target *t)
+{
+	int err;
+
+	do
+		err = fallocate(t->file.fd, 0, (off_t)t->offset, (off_t)t->size) < 0 ? -errno : 0;
+	while (err == -EINTR);
+	return err;
+}
+
+/* Memory for the range, now: a store to it can never fail later. */
+static int allocate(struct host_container *c, const struct target *t)
+{
+	int err = allocate_range(t);
+
+	if (err == -ENOSPC) {
+		/* Containers that were destroyed may not be removed yet. */
+		vidas_host_trash_clean(c->host);
+		err = allocate_range(t);
+	}
+	if (err == 0)
+		return 0;
+	vidas_host_file_unmake(c, t->path, &t->file);
+	if (err == -ENOSPC || err == -EDQUOT)
+		return vidas_fail(err, "the pool has no room for %llu bytes",
+				  (unsigned long long)t->size);
+	return vidas_fail(err, "cannot allocate %llu bytes: %s", (unsigned long long)t->size,
+			  strerror(-err));
+}
 
 /* Under container.lock: joins the live object that is there. -ENOENT there is none. */
 static int create_existing(struct host_request *rq, struct host_container *c, struct target *t)
@@ -142,9 +173,9 @@ static int create_on(struct host_request *rq, struct host_container *c, struct t
 	err = create_existing(rq, c, t);
 	pthread_mutex_unlock(&c->lock);
 	if (err == -ENOENT) {
-		err = allocate(c, t->path, &t->file, t->offset, t->size);
+		err = allocate(c, t);
 		if (err == 0)
-			err = create_new(rq, c, t, object_flags(c, t->path));
+			err = create_new(rq, c, t, object_flags(c, t));
 	}
 	if (err == 0) {
 		tell(c, t);
@@ -327,12 +358,6 @@ int vidas_host_do_object_join(struct host_request *rq)
 	return 0;
 }
 
-static void check_resource(struct host_request *rq)
-{
-	if (rq->after_inode)
-		vidas_host_resource_check(rq->attachment->container, rq->after_inode);
-}
-
 static int leave(struct host_request *rq, uint32_t number, bool destroy)
 {
 	struct host_join *j = vidas_host_join_take(rq->session, number);
@@ -342,8 +367,7 @@ static int leave(struct host_request *rq, uint32_t number, bool destroy)
 		return rq->retry ? 0 : vidas_fail(-EBADF, "this connection has no such object");
 	rq->attachment = j->attachment;
 	writer = vidas_host_request_may_write(rq);
-	rq->after_inode = vidas_host_join_end(j, destroy && writer);
-	rq->after = check_resource;
+	vidas_host_join_end(j, destroy && writer);
 	if (destroy && !writer)
 		return vidas_fail(-EROFS,
 				  "the container is attached read-only: the object was only left");

@@ -285,10 +285,8 @@ void vidas_host_attachments_retire(struct host_container *c)
 static void leave_one(struct host_join *j)
 {
 	struct host_attachment *a = j->attachment;
-	uint64_t inode = vidas_host_join_end(j, false);
 
-	if (inode)
-		vidas_host_resource_check(a->container, inode);
+	vidas_host_join_end(j, false);
 	vidas_host_attachment_release(a);
 }
 

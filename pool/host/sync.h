@@ -6,18 +6,25 @@
  *
  * What is remembered, so that a killed vidasd knows as much as before: a shadow tree "known/"
  * beside the container's tree. For every key that the pool has in common with the store it has an
- * empty file of the same path, with trusted.vidas.known = {version, size, mtime} as last agreed;
- * for a directory whose entries were imported, a directory with trusted.vidas.imported. Thus
+ * empty file of the same path, with trusted.vidas.known = {version, inode, size, mtime, mode, owner,
+ * file handle} as last agreed; for a directory whose entries were imported, a directory with
+ * trusted.vidas.imported. Thus
  *	in the tree, not in known		new here: to be pushed
- *	in both, size or mtime differ		changed here: to be pushed
+ *	in both, but they differ		changed here: to be pushed
  *	in known, not in the tree		deleted here: to be removed from the store
  *	in the store, not in known		new there: to be imported
  * A file whose bytes are not in the pool yet is in the tree as a sparse one of the right size and
  * times, with trusted.vidas.absent = its key; the mark is put on before the name appears and taken
  * off when the last byte is there. Nobody may read, write or cut such a file before.
  *
- * Order, so that a crash at any instruction loses nothing: push, then known; new name pushed before
- * the old one is removed; a removal is done in the store before it is forgotten in known.
+ * Order, so that a crash at any instruction loses nothing: the intent in known, push, then the result
+ * in known (so what a killed vidasd had put is not taken for somebody else's); a key is removed
+ * only when its file is gone, or pushed under another name (the handle tells); a removal is
+ * done in the store before it is forgotten in known. Things are made, and taken away, in "stage/" beside
+ * known/: no name in the tree is ever half made.
+ *
+ * Needed: CAP_SYS_ADMIN (trusted xattrs), CAP_DAC_READ_SEARCH (file handles), and what it takes to
+ * give files their owners and modes; /proc.
  *
  * Threads: all calls may run in parallel. One file is moved by one thread at a time; others that
  * want it wait for that (single-flight), at most the store's time-outs.

@@ -285,7 +285,7 @@ int vidas_sync_resident(struct vidas_sync *s, const char *path, uint64_t inode, 
 	close(fd);
 	if (err || absent || !revalidate)
 		return err;
-	err = sync_update_file(s, path, st.st_ino, NULL, &moved);
+	err = sync_update_file(s, path, st.st_ino, NULL, true, &moved);
 	/* What is newer here stays; what is gone here or there is for the opener to find out. */
 	return err == -EBUSY || err == -ESTALE || err == -ENOENT ? 0 : err;
 }

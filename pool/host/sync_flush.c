@@ -103,6 +103,37 @@ static void hand_over(struct flush *f, const char *path)
 	flush_one(f, path);
 }
 
+/* Is an xattr that names a key not there, or this very key? */
+static bool names_only(int fd, const char *xattr, const char *key)
+{
+	char link[32], value[PATH_MAX];
+	ssize_t n;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = getxattr(link, xattr, value, sizeof(value));
+	if (n < 0)
+		return errno == ENODATA;
+	return (size_t)n == strlen(key) && memcmp(value, key, (size_t)n) == 0;
+}
+
+/* Most files of a tree are clean: that is seen here, without a turn and a worker. */
+static bool is_clean(struct vidas_sync *s, int dir, const char *name, const char *path)
+{
+	int fd = sync_open_at(dir, name, O_PATH);
+	struct sync_record rec;
+	struct stat st;
+	bool clean;
+
+	if (fd < 0)
+		return false;
+	clean = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && sync_known_get(s, path, &rec) == 0 &&
+		!sync_is_dirty(s, &rec, &st, fd) && rec.mode == (st.st_mode & 07777) &&
+		rec.uid == st.st_uid && rec.gid == st.st_gid &&
+		names_only(fd, VIDAS_SYNC_ABSENT, path) && names_only(fd, SYNC_PUSHED, path);
+	close(fd);
+	return clean;
+}
+
 struct walk {
 	struct flush *f;
 	const char *dir;
@@ -126,7 +157,8 @@ static int walk_each(void *arg, const char *name)
 		return 0;
 	if (S_ISDIR(st.st_mode))
 		return sync_list_add(&w->f->dirs, path);
-	hand_over(w->f, path);
+	if (!is_clean(w->f->s, w->fd, name, path))
+		hand_over(w->f, path);
 	return 0;
 }
 

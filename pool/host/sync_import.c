@@ -258,7 +258,7 @@ static int import_into(struct vidas_sync *s, const char *path, int fd, const str
 		return err == -EALREADY ? 0 : err;
 	err = vidas_store_list(s->store, key, import_each, &im);
 	if (err == -ENOENT || err == -ENOTDIR)
-		err = 0;
+		err = sync_root_is_there(s);
 	if (!err)
 		err = sync_known_set_imported(s, key);
 	if (!err && fremovexattr(fd, VIDAS_SYNC_ABSENT) < 0 && errno != ENODATA)

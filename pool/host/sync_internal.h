@@ -192,9 +192,13 @@ int sync_note_fetching(struct vidas_sync *s, const char *key, struct sync_record
 		       struct stat *st);
 /* Makes what `fd` is resident, whatever its name; takes turns itself. */
 int sync_make_resident(struct vidas_sync *s, int fd);
-/* Renews one file, if it is unchanged here: -EBUSY. `st`: what the store has, NULL: ask it. */
+/* Renews one file, if it is unchanged here: -EBUSY. `st`: what the store has, NULL: ask it. With
+ * `bytes_only`, -ESTALE where not newer bytes, but another kind of thing or nothing is in the store. */
 int sync_update_file(struct vidas_sync *s, const char *path, uint64_t inode,
-		     const struct vidas_backend_stat *st, struct vidas_sync_moved *moved);
+		     const struct vidas_backend_stat *st, bool bytes_only,
+		     struct vidas_sync_moved *moved);
+/* -ENOTCONN: not even the root is in the store, so what is not there may not be gone. */
+int sync_root_is_there(struct vidas_sync *s);
 
 /* To the store. ----------------------------------------------------------------------------------- */
 

@@ -109,7 +109,7 @@ static int renew_each(void *arg, const char *name, const struct vidas_backend_st
 	}
 	if (fd >= 0)
 		close(fd);
-	failed(r, sync_update_file(r->s, path, 0, there, r->moved));
+	failed(r, sync_update_file(r->s, path, 0, there, false, r->moved));
 	return 0;
 }
 
@@ -123,7 +123,7 @@ static int gone_each(void *arg, const char *name)
 		return 0;
 	if (sync_known_kind(r->s, path) == S_IFDIR)
 		return sync_list_add(&r->dirs, path);
-	failed(r, sync_update_file(r->s, path, 0, NULL, r->moved));
+	failed(r, sync_update_file(r->s, path, 0, NULL, false, r->moved));
 	return 0;
 }
 
@@ -149,7 +149,9 @@ static int renew_entries(struct renewal *r)
 			return err;
 	}
 	err = vidas_store_list(r->s->store, r->dir, renew_each, r);
-	if (err && err != -ENOENT && err != -ENOTDIR)
+	if (err == -ENOENT || err == -ENOTDIR)
+		err = sync_root_is_there(r->s);
+	if (err)
 		return err;
 	known = sync_open_at(r->s->known, r->dir, O_RDONLY | O_DIRECTORY);
 	if (known < 0)
@@ -223,7 +225,7 @@ int vidas_sync_update(struct vidas_sync *s, const char *path, uint64_t inode,
 	if (fd < 0 && (fd != -ENOENT || inode))
 		return fd;
 	if (fd < 0 || !S_ISDIR(st.st_mode))
-		err = sync_update_file(s, path, inode, NULL, &total);
+		err = sync_update_file(s, path, inode, NULL, false, &total);
 	else
 		err = update_tree(s, path, &total);
 	if (moved)

@@ -19,6 +19,7 @@ struct update {
 	struct sync_record rec;
 	struct vidas_backend_stat there;
 	struct sync_turn turn;
+	bool bytes_only;
 	struct vidas_sync_moved *moved;
 };
 
@@ -212,13 +213,17 @@ static int update_turn(struct update *u, const struct vidas_backend_stat *given)
 		err = vidas_store_stat(u->s->store, u->path, &u->there);
 	if (given && given->version.size)
 		err = 0;
-	if (err == -ENOENT)
-		return remove_here(u);
+	if (err == -ENOENT && !u->bytes_only) {
+		err = sync_root_is_there(u->s);
+		return err ? err : remove_here(u);
+	}
 	if (err)
-		return err;
+		return err == -ENOENT ? -ESTALE : err;
 	if (sync_same_version(&u->there.version, &u->rec.version) && u->rec.version.size)
 		return 0;
 	if (u->there.type != VIDAS_BACKEND_FILE || u->fd < 0) {
+		if (u->bytes_only)
+			return -ESTALE;
 		err = remove_here(u);
 		return err ? err : SYNC_AGAIN;
 	}
@@ -244,10 +249,21 @@ static int update_present(struct update *u, const struct vidas_backend_stat *giv
 	return err;
 }
 
-int sync_update_file(struct vidas_sync *s, const char *path, uint64_t inode,
-		     const struct vidas_backend_stat *given, struct vidas_sync_moved *moved)
+int sync_root_is_there(struct vidas_sync *s)
 {
-	struct update u = { .s = s, .path = path, .moved = moved };
+	struct vidas_backend_stat root;
+	int err = vidas_store_stat(s->store, "", &root);
+
+	if (err == -ENOENT || (!err && root.type != VIDAS_BACKEND_DIRECTORY))
+		return vidas_fail(-ENOTCONN, "the root %s is not there", vidas_store_url(s->store));
+	return err;
+}
+
+int sync_update_file(struct vidas_sync *s, const char *path, uint64_t inode,
+		     const struct vidas_backend_stat *given, bool bytes_only,
+		     struct vidas_sync_moved *moved)
+{
+	struct update u = { .s = s, .path = path, .bytes_only = bytes_only, .moved = moved };
 	struct vidas_backend_stat there;
 	struct sync_turn turn;
 	int err;
@@ -265,8 +281,8 @@ int sync_update_file(struct vidas_sync *s, const char *path, uint64_t inode,
 		err = u.look == -ENOENT ? SYNC_AGAIN : u.look;
 	}
 	sync_turn_give(s, &turn);
-	if (err != SYNC_AGAIN)
-		return err;
+	if (err != SYNC_AGAIN || bytes_only)
+		return err == SYNC_AGAIN ? -ESTALE : err;
 	err = vidas_store_stat(s->store, path, &there);
 	if (!err)
 		err = sync_import_entry(s, path, path, &there);

@@ -4,6 +4,7 @@
  * may still have a destroyed tree mounted and add to it meanwhile: a directory that does not get
  * empty is tried again at the next wake-up, and at the next start.
  */
+#include "pool/host/container.h"
 #include "pool/host/pool.h"
 
 #include <dirent.h>
@@ -17,6 +18,9 @@
 /* Deeper directories are moved up into trash/ and removed from there: trees of any depth cost a
  * bounded number of descriptors. */
 #define DEPTH_MAX 32
+/* Walks over the trash in one go, and the pause after which what is left is tried again. */
+#define ROUNDS	  8
+#define AGAIN_US  (INT64_C(10) * 1000 * 1000)
 
 void vidas_host_trash_name(char name[HOST_TRASH_NAME], const char *prefix)
 {
@@ -76,20 +80,45 @@ static bool remove_tree(struct host *h, int dir, const char *name, int depth)
 	return unlinkat(dir, name, AT_REMOVEDIR) == 0 || did;
 }
 
-/* One walk over the trash. Returns whether another may find more. */
-static bool clean(struct host *h)
+/* One walk over the trash. Returns whether something was removed; *left: something was not. */
+static bool clean(struct host *h, bool *left)
 {
 	DIR *d = directory_open(h->trash_fd, ".");
 	bool did = false;
 	struct dirent *e;
 
+	*left = false;
 	if (!d)
 		return false;
-	while ((e = readdir(d)))
-		if (strncmp(e->d_name, "old-", 4) == 0)
-			did |= remove_tree(h, h->trash_fd, e->d_name, 0);
+	while ((e = readdir(d))) {
+		if (strncmp(e->d_name, "old-", 4) != 0)
+			continue;
+		did |= remove_tree(h, h->trash_fd, e->d_name, 0);
+		*left |= faccessat(h->trash_fd, e->d_name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+	}
 	closedir(d);
 	return did;
+}
+
+void vidas_host_trash_clean(struct host *h)
+{
+	bool left = true;
+
+	/* Who still has a destroyed tree can add to it for ever: then again, but later. */
+	for (int i = 0; i < ROUNDS && left; i++)
+		if (atomic_load_explicit(&h->stopping, memory_order_relaxed) || !clean(h, &left))
+			break;
+	atomic_store_explicit(&h->cleaner_again_us, left ? vidas_deadline_us(AGAIN_US) : INT64_MAX,
+			      memory_order_relaxed);
+}
+
+void vidas_host_trash_discard(struct host *h, const char *name)
+{
+	char old[HOST_TRASH_NAME];
+
+	vidas_host_trash_name(old, "old");
+	if (renameat(h->trash_fd, name, h->trash_fd, old) < 0)
+		vidas_log(VIDAS_LOG_WARNING, "cannot move trash/%s away: %m", name);
 }
 
 static void *cleaner_main(void *arg)
@@ -104,8 +133,8 @@ static void *cleaner_main(void *arg)
 		}
 		h->cleaner_work = false;
 		pthread_mutex_unlock(&h->cleaner_lock);
-		while (!atomic_load_explicit(&h->stopping, memory_order_relaxed) && clean(h))
-			;
+		vidas_host_containers_clean(h);
+		vidas_host_trash_clean(h);
 		pthread_mutex_lock(&h->cleaner_lock);
 	}
 	pthread_mutex_unlock(&h->cleaner_lock);
@@ -150,14 +179,8 @@ void vidas_host_trash_sort(struct host *h)
 
 	if (!d)
 		return;
-	while ((e = readdir(d))) {
-		char name[HOST_TRASH_NAME];
-
-		if (strncmp(e->d_name, "new-", 4) != 0)
-			continue;
-		vidas_host_trash_name(name, "old");
-		if (renameat(h->trash_fd, e->d_name, h->trash_fd, name) < 0)
-			vidas_log(VIDAS_LOG_WARNING, "cannot move trash/%s away: %m", e->d_name);
-	}
+	while ((e = readdir(d)))
+		if (strncmp(e->d_name, "new-", 4) == 0)
+			vidas_host_trash_discard(h, e->d_name);
 	closedir(d);
 }

@@ -22,29 +22,31 @@
 /* Marks on files of a container with a root, of vidasd (pool/host/sync.h) and vidasfs; no domain sees
  * them. ABSENT: the bytes of the file, or the entries of the directory, are with the store still.
  * TOUCHED: it may have been changed without its mtime, through a mapping. */
-#define VIDAS_XATTR_MARK "trusted.vidas."
-#define VIDAS_XATTR_ABSENT VIDAS_XATTR_MARK "absent"
+#define VIDAS_XATTR_MARK    "trusted.vidas."
+#define VIDAS_XATTR_ABSENT  VIDAS_XATTR_MARK "absent"
 #define VIDAS_XATTR_TOUCHED VIDAS_XATTR_MARK "touched"
 
 enum vidas_attr_kind {
-	VIDAS_ATTR_POLICY, /* get: effective value; set: stored; remove: back to inherited */
-	VIDAS_ATTR_INFO,   /* get only, answered by vidasd (ATTR_GET) */
-	VIDAS_ATTR_ACTION, /* set only, carried out by vidasd (ATTR_SET), returns when done */
+	VIDAS_ATTR_POLICY,    /* get: effective value; set: stored; remove: back to inherited */
+	VIDAS_ATTR_INFO,      /* get only, answered by vidasd (ATTR_GET) */
+	VIDAS_ATTR_ACTION,    /* set only, carried out by vidasd (ATTR_SET), returns when done */
 	VIDAS_ATTR_CONTAINER, /* get and set by vidasd, on a container's directory only */
 };
 
 struct vidas_attr {
 	const char *name; /* without the prefix */
 	enum vidas_attr_kind kind;
-	const char *const *values; /* NULL-terminated list of what may be set; NULL: checked elsewhere */
-	const char *fallback;	   /* policies: the value where none is set */
-	const char *summary;	   /* one line, for `vidas policy --help` and the schema */
+	/* What may be set, up to a NULL; an empty list: read-only; NULL: checked elsewhere. */
+	const char *const *values;
+	const char *fallback; /* policies: the value where none is set */
+	const char *summary;  /* one line, for `vidas policy --help` and the schema */
 };
 
 /* The table, in the order of xattr-schema.md, ended by one whose name is NULL. */
 extern const struct vidas_attr vidas_attrs[];
 
-/* Finds by full name ("user.vidas.write_policy"). NULL: not one of ours. `*ours` (may be NULL) says
+/* Finds by full name ("user.vidas.write_policy"); "read_policy" finds update_policy, which is the name to
+ * store it by. NULL: not one of ours. `*ours` (may be NULL) says
  * whether the name has our prefix: such a name that is not in the table is -EINVAL to set, -ENODATA to get. */
 const struct vidas_attr *vidas_attr_find(const char *xattr, bool *ours);
 

@@ -1,0 +1,47 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Bad command lines and a vidasd that is not there: one clear line, and the right status.
+. "$VIDAS_SRC/tests/lib/test.sh"
+. "$VIDAS_SRC/tests/lib/domains.sh"
+v=$VIDAS_TMP/vidas
+mkdir "$v"
+
+one_line() { # STATUS WORDS COMMAND...
+	refuses "$1" "${@:3}" 2>"$VIDAS_TMP/err" >/dev/null
+	same 1 "$(wc -l <"$VIDAS_TMP/err")" "lines on stderr of: ${*:3}"
+	grep -q -- "$2" "$VIDAS_TMP/err" || fail "'${*:3}' says: $(cat "$VIDAS_TMP/err")"
+}
+
+one_line 2 "unknown option 'nonsense'" vidasfs -o nonsense "$v"
+one_line 2 "unknown option '--nonsense'" vidasfs --nonsense "$v"
+one_line 2 'no mount point' vidasfs
+one_line 2 'one mount point' vidasfs "$v" "$v"
+one_line 2 'not the number of a domain' vidasfs -o domain=x "$v"
+one_line 2 'give one' vidasfs -o domain=1,socket=/x "$v"
+one_line 2 'container= too' vidasfs -o subdir=x "$v"
+one_line 2 'not a path' vidasfs -o container=c,subdir=../x "$v"
+one_line 1 'start vidasd' vidasfs -o "socket=$VIDAS_TMP/none" "$v"
+one_line 1 'start vidasd' vidasfs -f -o "socket=$VIDAS_TMP/none" "$v"
+vidasfs --help | grep -q 'usage: vidasfs'
+vidasfs --version | grep -q '^vidasfs [0-9]'
+
+vidasd_start
+domain_add 1
+one_line 1 'container nothing' vidasfs -o "socket=$run/domains/1/sock,container=nothing" "$v"
+mkdir "$VIDAS_TMP/other"
+refuses 1 vidasfs -o "socket=$run/domains/1/sock" "$VIDAS_TMP/missing" 2>"$VIDAS_TMP/err"
+grep -q 'cannot mount' "$VIDAS_TMP/err"
+admin container create c --domains 1
+one_line 1 'in container c' vidasfs -o "socket=$run/domains/1/sock,container=c,subdir=none" "$v"
+
+# A signal unmounts; so does umount, and no process stays.
+domain_mount 1 "$v"
+pid=$(domain_pid "$v")
+kill "$pid"
+wait_for 5 gone "$pid"
+refuses any mountpoint -q "$v"
+domain_mount 1 "$v"
+pid=$(domain_pid "$v")
+umount "$v"
+wait_for 5 gone "$pid"
+vidasd_stop

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Sourced after test.sh by tests that need domains: a vidasd of their own in $VIDAS_TMP, and mounts of its domains.
+#   vidasd_start [OPTION...]    starts it (again); run directory $run, its pid $vidasd
+#   vidasd_stop, vidasd_kill    by SIGTERM, by SIGKILL
+#   domain_add ID               makes a domain
+#   domain_mount ID DIR [OPT]   mounts its containers; OPT as in -o; the pid of its vidasfs: domain_pid DIR
+#   domain_umount DIR
+#   admin ARG...                the vidas command as the host
+#   vidasd_options=(...)        further options, for all starts
+#   both_ways COMMAND...        runs a function on a mount in passthrough, and on one without: $mnt, $way
+run=$VIDAS_TMP/run
+vidasd= vidasd_options=()
+
+admin() { vidas --socket "$run/vidasd.sock" "$@"; }
+
+vidasd_start() {
+	[ -d "$run" ] || mkdir -m 755 "$run"
+	vidasd --config /dev/null --run-dir "$run" --pool-size 512M "${vidasd_options[@]}" "$@" >>"$VIDAS_TMP/vidasd.log" 2>&1 &
+	vidasd=$!
+	wait_for 20 admin status
+}
+
+vidasd_stop() {
+	kill "$vidasd"
+	wait "$vidasd" || fail "vidasd ended with status $?: $(tail -n 5 "$VIDAS_TMP/vidasd.log")"
+}
+
+vidasd_kill() {
+	kill -KILL "$vidasd"
+	wait "$vidasd" 2>/dev/null || true
+}
+
+domain_add() { admin domain add "$1" >/dev/null; }
+
+domain_mount() {
+	mkdir -p "$2"
+	vidasfs -o "socket=$run/domains/$1/sock,log=$VIDAS_TMP/vidasfs.log${3:+,$3}" "$2"
+}
+
+# The vidasfs whose command line ends in that directory.
+domain_pid() {
+	local p
+	for p in /proc/[0-9]*; do
+		if [ "$(tr '\0' ' ' <"$p/cmdline" 2>/dev/null | awk '$1 ~ /vidasfs$/ { print $NF }')" = "$1" ]; then
+			echo "${p#/proc/}"
+			return
+		fi
+	done
+	return 1
+}
+
+domain_umount() { umount "$1"; }
+
+passthrough_possible() { ! grep -q 'no passthrough' "$VIDAS_TMP/vidasfs.log"; }
+
+# Processes that hold files open (tests/lib/fileop.c): helper NAME starts one, ask NAME COMMAND... prints what it
+# answers: the value, or "error ERRNO".
+declare -A helper_in helper_out helper_pid
+helper() {
+	local in out
+	mkfifo "$VIDAS_TMP/$1.in" "$VIDAS_TMP/$1.out"
+	fileop <"$VIDAS_TMP/$1.in" >"$VIDAS_TMP/$1.out" &
+	helper_pid[$1]=$!
+	exec {in}>"$VIDAS_TMP/$1.in" {out}<"$VIDAS_TMP/$1.out"
+	rm "$VIDAS_TMP/$1.in" "$VIDAS_TMP/$1.out"
+	helper_in[$1]=$in helper_out[$1]=$out
+}
+
+tell() { printf '%s\n' "${*:2}" >&"${helper_in[$1]}"; }
+
+hear() {
+	local line
+	IFS= read -r -t "${2:-20}" line <&"${helper_out[$1]}" || fail "no answer from the helper $1"
+	line=${line#ok}
+	echo "${line# }"
+}
+
+ask() {
+	tell "$@"
+	hear "$1"
+}
+
+helper_end() { # it dies, and what it has open is closed
+	kill -KILL "${helper_pid[$1]}"
+	wait "${helper_pid[$1]}" 2>/dev/null || true
+	local in=${helper_in[$1]} out=${helper_out[$1]}
+	exec {in}>&- {out}<&-
+}
+
+as_user() { setpriv --reuid="$1" --regid="$1" --clear-groups "${@:2}"; }
+
+both_ways() {
+	local dir=$VIDAS_TMP/vidas
+	vidasd_start
+	domain_add 1
+	for way in passthrough nopassthrough; do
+		domain_mount 1 "$dir" "${way#passthrough}"
+		if [ $way = passthrough ] && ! passthrough_possible; then
+			echo "no passthrough here: $(grep -m1 'no passthrough' "$VIDAS_TMP/vidasfs.log")"
+			domain_umount "$dir"
+			continue
+		fi
+		mkdir "$dir/$way"
+		mnt=$dir/$way
+		"$@"
+		domain_umount "$dir"
+	done
+	vidasd_stop
+}
