@@ -238,7 +238,7 @@ static void killed_in_small_calls(void)
 		before = t.done;
 		for (int wait = 0; t.done < before + 8 && wait < 1000 && !t.failed; wait++)
 			usleep(10000);
-		CU_ASSERT(t.done >= before + 8);
+		CU_ASSERT(t.done >= before + 8 || t.failed);
 	}
 	t.stop = true;
 	for (int i = 0; i < 4; i++)
@@ -291,6 +291,7 @@ static void silent(void)
 
 	CU_ASSERT_EQUAL(put(s, "file", buf, 4 * MIB), 0);
 	kill(pid, SIGSTOP);
+	usleep(200000); /* until the last of its threads has stopped */
 	begin = vidas_now_us();
 	CU_ASSERT_EQUAL(get(s, "file", buf, 4 * MIB), -ETIMEDOUT);
 	CU_ASSERT(took(begin, 1.9, 3));

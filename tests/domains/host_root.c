@@ -216,17 +216,16 @@ static void test_kill(void)
 /* A container that cannot be flushed is not destroyed. */
 static void test_destroy(void)
 {
-	char there[600], away[600];
+	char in_the_way[600];
 
 	CU_ASSERT_TRUE(raw_object_create(one, container, "last", 0, 4096) >= 0);
 	CU_ASSERT_EQUAL(pwrite(one->share[0].fd, "last", 4, 0), 4);
 	CU_ASSERT_EQUAL(raw_container_destroy(admin, "data"), -EBUSY);
 	raw_close(one);
 	one = raw_open(&host, 1);
-	snprintf(there, sizeof(there), "%s", in_store("data"));
-	snprintf(away, sizeof(away), "%s", in_store("away"));
-	CU_ASSERT_EQUAL(rename(there, away), 0);
-	put_file(there, "in the way");
+	CU_ASSERT_EQUAL(mkdir(in_store("data/last"), 0755), 0);
+	snprintf(in_the_way, sizeof(in_the_way), "%s", in_store("data/last/file"));
+	put_file(in_the_way, "in the way");
 	CU_ASSERT_TRUE(raw_container_destroy(admin, "data") < 0);
 	CU_ASSERT_TRUE(admin->reply.blob_bytes > 0);
 	container = raw_attach(one, "data", 0);
@@ -234,8 +233,8 @@ static void test_destroy(void)
 	CU_ASSERT_TRUE(raw_object_join(one, container, "last", 0, 4096, 0) >= 0);
 	raw_close(one);
 	one = NULL;
-	CU_ASSERT_EQUAL(unlink(there), 0);
-	CU_ASSERT_EQUAL(rename(away, there), 0);
+	CU_ASSERT_EQUAL(unlink(in_the_way), 0);
+	CU_ASSERT_EQUAL(rmdir(in_store("data/last")), 0);
 	raw_sleep_us(300000);
 	CU_ASSERT_EQUAL(raw_container_destroy(admin, "data"), 0);
 	CU_ASSERT_TRUE(stored("data/last", "last"));

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The containers that this mount has attached. */
+#include "vidasfs/fs.h"
+
+#include <linux/magic.h>
+#include <linux/openat2.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "pool/client/tree.h"
+
+static pthread_mutex_t attach_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct vidas_branch *branches;
+
+void vidas_branch_ref(struct vidas_branch *b)
+{
+	atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
+}
+
+static void branch_free(struct vidas_branch *b)
+{
+	int err = vidas_tree_leave(b->tree);
+
+	/* Destroyed meanwhile: there is nothing left to leave. */
+	if (err < 0 && err != -ENOTCONN && err != -ENOENT)
+		vidas_log(VIDAS_LOG_WARNING, "leaving container %s: %s", b->name,
+			  vidas_error_text());
+	free(b);
+}
+
+void vidas_branch_put(struct vidas_branch *b)
+{
+	struct vidas_branch **at;
+	unsigned refs;
+
+	if (!b)
+		return;
+	refs = atomic_load_explicit(&b->refs, memory_order_relaxed);
+	while (refs > 1)
+		if (atomic_compare_exchange_weak_explicit(&b->refs, &refs, refs - 1,
+							  memory_order_acq_rel,
+							  memory_order_relaxed))
+			return;
+
+	pthread_mutex_lock(&attach_lock);
+	pthread_mutex_lock(&list_lock);
+	if (atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) != 1) {
+		b = NULL;
+	} else {
+		for (at = &branches; *at != b; at = &(*at)->next)
+			;
+		*at = b->next;
+	}
+	pthread_mutex_unlock(&list_lock);
+	if (b)
+		branch_free(b);
+	pthread_mutex_unlock(&attach_lock);
+}
+
+static struct vidas_branch *find(const char *name)
+{
+	struct vidas_branch *b;
+
+	pthread_mutex_lock(&list_lock);
+	for (b = branches; b && (b->hidden || strcmp(b->name, name) != 0); b = b->next)
+		;
+	if (b)
+		vidas_branch_ref(b);
+	pthread_mutex_unlock(&list_lock);
+	return b;
+}
+
+/* Can descriptors be given up and had again? Needs CAP_DAC_READ_SEARCH, and a pool with handles. */
+static void probe_handles(struct vidas_branch *b)
+{
+	struct {
+		struct file_handle head;
+		char bytes[MAX_HANDLE_SZ];
+	} h = { .head.handle_bytes = MAX_HANDLE_SZ };
+	int mount_id, fd = -1;
+
+	if (!name_to_handle_at(b->fd, "", &h.head, &mount_id, AT_EMPTY_PATH))
+		fd = open_by_handle_at(b->fd, &h.head, O_PATH | O_CLOEXEC);
+	if (fd >= 0) {
+		close(fd);
+		return;
+	}
+	atomic_store_explicit(&b->no_handles, true, memory_order_relaxed);
+	vidas_log(VIDAS_LOG_NOTICE,
+		  "container %s: no file handles (%s): every known file keeps a descriptor open",
+		  b->name, strerror(errno));
+}
+
+static int attach(const char *name, struct vidas_branch **out)
+{
+	struct vidas_branch *b = calloc(1, sizeof(*b));
+	struct statfs fs;
+	struct stat st;
+	int err;
+
+	if (!b)
+		return -ENOMEM;
+	memcpy(b->name, name, strlen(name) + 1);
+	err = vidas_tree_attach(vidas_fs.v, name, &b->tree);
+	if (err < 0)
+		goto out;
+	b->fd = vidas_tree_fd(b->tree);
+	if (b->fd < 0) {
+		err = vidas_fail(-EOPNOTSUPP, "the transport cannot hand over trees");
+		goto out;
+	}
+	if (fstat(b->fd, &st) < 0 || fstatfs(b->fd, &fs) < 0) {
+		err = -errno;
+		goto out;
+	}
+	b->dev = st.st_dev;
+	b->volatile_pool = fs.f_type == TMPFS_MAGIC;
+	b->readonly = vidas_tree_readonly(b->tree);
+	b->rooted = vidas_tree_rooted(b->tree);
+	probe_handles(b);
+	atomic_init(&b->refs, 1);
+	*out = b;
+	return 0;
+out:
+	if (b->tree)
+		vidas_tree_leave(b->tree);
+	free(b);
+	return err;
+}
+
+int vidas_branch_get(const char *name, struct vidas_branch **out)
+{
+	struct vidas_branch *b;
+	int err = 0;
+
+	if (!vidas_name_ok(name, strlen(name)))
+		return -ENOENT;
+	b = find(name);
+	if (b) {
+		*out = b;
+		return 0;
+	}
+	pthread_mutex_lock(&attach_lock);
+	b = find(name);
+	if (!b) {
+		err = attach(name, &b);
+		if (!err) {
+			pthread_mutex_lock(&list_lock);
+			b->next = branches;
+			branches = b;
+			pthread_mutex_unlock(&list_lock);
+		}
+	}
+	pthread_mutex_unlock(&attach_lock);
+	if (!err)
+		*out = b;
+	return err;
+}
+
+struct vidas_branch *vidas_branch_of(struct vidas_tree *t)
+{
+	struct vidas_branch *b;
+
+	pthread_mutex_lock(&list_lock);
+	for (b = branches; b && b->tree != t; b = b->next)
+		;
+	if (b)
+		vidas_branch_ref(b);
+	pthread_mutex_unlock(&list_lock);
+	return b;
+}
+
+void vidas_branch_hide(struct vidas_branch *b)
+{
+	pthread_mutex_lock(&list_lock);
+	b->hidden = true;
+	pthread_mutex_unlock(&list_lock);
+}
+
+void vidas_branches_keep(char *const *names, size_t count)
+{
+	struct vidas_branch *b;
+	size_t i;
+
+	pthread_mutex_lock(&list_lock);
+	for (b = branches; b; b = b->next) {
+		for (i = 0; i < count && strcmp(b->name, names[i]) != 0; i++)
+			;
+		b->hidden = b->hidden || i == count;
+	}
+	pthread_mutex_unlock(&list_lock);
+}
+
+struct vidas_branch *vidas_branch_any(void)
+{
+	struct vidas_branch *b;
+
+	pthread_mutex_lock(&list_lock);
+	b = branches;
+	if (b)
+		vidas_branch_ref(b);
+	pthread_mutex_unlock(&list_lock);
+	return b;
+}
+
+int vidas_branch_root(struct vidas_branch *b, const char *subdir, struct vidas_node **out)
+{
+	struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+				.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS };
+	struct stat st;
+	int fd;
+
+	fd = (int)syscall(SYS_openat2, b->fd, subdir ? subdir : ".", &how, sizeof(how));
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0) {
+		close(fd);
+		return -errno;
+	}
+	*out = vidas_node_enter(b, &st, fd);
+	return *out ? 0 : -ENOMEM;
+}

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * vidasfs: the FUSE daemon of a domain. What its files share.
+ *
+ * One mount a process, in vidas_fs. Everything in a container is done by ordinary system calls
+ * beneath the descriptor of its tree (pool/client/tree.h); vidasd is asked only to attach, for what
+ * a backend has, and to recall what other domains cache.
+ *
+ * Lock order, outer first:
+ *	attach lock (branch.c)		one attach or leave at a time; held over a message to vidasd
+ *	list lock (branch.c)		list of attached containers
+ *	node->lock			opens, backing id, POSIX lock owners
+ *	shard lock (shard.h)		table of nodes, their counts and descriptors
+ * A lease section (lease.c) is inside none of them and nothing in it waits for another domain.
+ */
+#ifndef VIDASFS_FS_H
+#define VIDASFS_FS_H
+
+#define FUSE_USE_VERSION 314
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include <fuse_lowlevel.h>
+#include <uthash.h>
+
+#include "pool/base/base.h"
+#include "pool/client/tree.h"
+#include "pool/wire/wire.h"
+#include <vidas/shm.h>
+
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+#define VIDAS_FUSE_PASSTHROUGH 1
+#else
+#define VIDAS_FUSE_PASSTHROUGH 0
+#endif
+
+/* Options (options.c) ---------------------------------------------------------------------------- */
+
+struct vidas_options {
+	char *socket, *domain; /* where vidasd is; at most one is given */
+	char *container, *subdir;
+	char *log; /* file for the log once in the background; NULL: the journal */
+	unsigned timeout_seconds;
+	int nopassthrough;
+	int foreground, debug, help, version;
+	char *mountpoint;
+};
+
+/* 0, or -EINVAL after one line on stderr. What it leaves in `args` is for libfuse. */
+int vidas_options_parse(struct fuse_args *args, struct vidas_options *o);
+void vidas_options_free(struct vidas_options *o);
+
+/* The mount -------------------------------------------------------------------------------------- */
+
+struct vidas_node;
+
+struct vidas_fs {
+	struct vidas_options options;
+	struct vidas *v;
+	struct fuse_session *se;
+	struct vidas_node *root; /* FUSE_ROOT_ID: the list of containers, or a directory in one */
+	int proc_fd;		 /* /proc/self/fd */
+	unsigned fd_limit;	 /* descriptors that nodes may hold in all */
+	bool passthrough;	 /* negotiated with the kernel */
+	_Atomic bool epoch;	 /* the kernel can drop all names without a lock */
+};
+extern struct vidas_fs vidas_fs;
+
+/* An attached container. Lives as long as a node of it, or a request, has it. */
+struct vidas_branch {
+	struct vidas_branch *next; /* list lock */
+	_Atomic unsigned refs;	   /* 0 is reached under the list lock only */
+	bool hidden;		   /* list lock; destroyed, or not ours any more */
+	struct vidas_tree *tree;
+	int fd; /* the tree's */
+	uint64_t dev;
+	bool readonly, rooted;
+	bool volatile_pool;	     /* on a tmpfs: there is nothing to sync to */
+	_Atomic bool no_handles;     /* open_by_handle_at is refused: descriptors stay */
+	_Atomic bool no_passthrough; /* the kernel refuses its files as backing ones */
+	char name[VIDAS_NAME_MAX + 1];
+};
+
+/* branch.c. get: the branch of a container, attached if it is not yet; the caller owns a reference. */
+int vidas_branch_get(const char *name, struct vidas_branch **out);
+void vidas_branch_ref(struct vidas_branch *b);
+void vidas_branch_put(struct vidas_branch *b);
+/* The branch with that tree, with a reference, or NULL. */
+struct vidas_branch *vidas_branch_of(struct vidas_tree *t);
+/* Any branch, with a reference, or NULL. */
+struct vidas_branch *vidas_branch_any(void);
+/* Its name does not lead to it any more: it is another's, or nobody's. */
+void vidas_branch_hide(struct vidas_branch *b);
+void vidas_branches_keep(char *const *names, size_t count); /* hides all others */
+/* Enters the node of the container's directory, or of `subdir` in it; counts a lookup. */
+int vidas_branch_root(struct vidas_branch *b, const char *subdir, struct vidas_node **out);
+
+/* root.c */
+void vidas_root_changed(void *arg); /* the list of containers changed: vidas_tree_events.containers */
+
+/* Operations of the directory that lists the containers; the others refuse it. */
+void vidas_root_lookup(fuse_req_t req, const char *name);
+void vidas_root_getattr(fuse_req_t req);
+void vidas_root_mkdir(fuse_req_t req, const char *name);
+void vidas_root_rmdir(fuse_req_t req, const char *name);
+void vidas_root_statfs(fuse_req_t req);
+struct vidas_names; /* a snapshot of the list */
+int vidas_root_opendir(struct vidas_names **out);
+void vidas_root_readdir(fuse_req_t req, const struct vidas_names *n, size_t size, off_t off,
+			bool plus);
+void vidas_names_free(struct vidas_names *n);
+
+/* Nodes (node.c) --------------------------------------------------------------------------------- */
+
+struct vidas_lock_owner; /* lock.c */
+struct vidas_window;	 /* io.c */
+
+struct vidas_node_key {
+	struct vidas_branch *branch; /* NULL: the list of containers */
+	uint64_t dev, ino;
+};
+
+struct vidas_node {
+	struct vidas_node_key key;
+	mode_t type; /* S_IFMT bits; never changes */
+	_Atomic bool imported; /* rooted directories: the backend's entries are in the tree */
+	_Atomic bool cached;   /* the kernel was ever allowed to cache its attributes */
+
+	/* Shard lock. */
+	UT_hash_handle hh;
+	bool hashed;
+	uint64_t lookups; /* what the kernel knows it by */
+	unsigned refs;	  /* what else keeps it */
+	int fd;		  /* O_PATH, or a reader's; -1: reopen by handle */
+	unsigned fd_users;
+	unsigned fd_pins; /* it may not be given up: no name may lead to the inode */
+	bool fd_recent;
+	struct file_handle *handle;
+	struct vidas_node *prev, *next; /* the shard's queue of nodes with a descriptor */
+
+	pthread_mutex_t lock;
+	unsigned writers;	 /* opens for writing */
+	unsigned backing_opens;	 /* opens in passthrough */
+	int backing_id;		 /* valid while there are any */
+	bool posix_locks;	 /* someone has locked it: closes must be heard of */
+	struct vidas_lock_owner *owners;
+	pthread_rwlock_t window_lock;
+	struct vidas_window *window; /* window_lock */
+};
+
+static inline struct vidas_node *vidas_node_of(fuse_ino_t ino)
+{
+	return ino == FUSE_ROOT_ID ? vidas_fs.root : (struct vidas_node *)ino;
+}
+
+static inline fuse_ino_t vidas_node_id(const struct vidas_node *n)
+{
+	return n == vidas_fs.root ? FUSE_ROOT_ID : (fuse_ino_t)(uintptr_t)n;
+}
+
+static inline bool vidas_node_is_list(const struct vidas_node *n)
+{
+	return n->key.branch == NULL;
+}
+
+int vidas_nodes_init(void);
+/* The node of the list of containers; it is in no table. */
+int vidas_node_list(struct vidas_node **out);
+/*
+ * Finds the node of an inode by what stat says, and counts a lookup. With `fd` -1: only one that
+ * holds a descriptor, so that the inode cannot be another one with a re-used number (NULL if there is none).
+ * Else makes it if it is new; `fd` is the node's or closed afterwards, also on error (NULL: no memory).
+ */
+struct vidas_node *vidas_node_enter(struct vidas_branch *b, const struct stat *st, int fd);
+/* The same without a lookup counted but with a reference; NULL if there is none. */
+struct vidas_node *vidas_node_find(struct vidas_branch *b, uint64_t ino);
+void vidas_node_forget(struct vidas_node *n, uint64_t lookups);
+bool vidas_node_known(struct vidas_node *n); /* does the kernel have lookups of it? */
+void vidas_node_ref(struct vidas_node *n);
+void vidas_node_unref(struct vidas_node *n);
+/* Calls `each` with every node (referenced meanwhile), without a lock held. */
+void vidas_nodes_each(void (*each)(struct vidas_node *n));
+
+/* Descriptors of nodes (handle.c). get: one to use with *at(2) calls until put; or -errno. Until put
+ * it also keeps the node, which else may be gone as soon as the kernel has its reply. */
+int vidas_fd_get(struct vidas_node *n);
+void vidas_fd_put(struct vidas_node *n);
+/* Between get and put: it is not given up until unpin. */
+void vidas_fd_pin(struct vidas_node *n);
+void vidas_fd_unpin(struct vidas_node *n);
+
+/* An ordinary descriptor of the node's inode; never follows a symbolic link. */
+int vidas_node_open(struct vidas_node *n, int flags);
+/* "/proc/self/fd/N" of a descriptor, for calls that take paths only. */
+#define VIDAS_PROC_PATH_MAX 32
+const char *vidas_fd_path(int fd, char buf[VIDAS_PROC_PATH_MAX]);
+/* The node's present path in its tree, "" for the tree; -ENOENT it has none any more. */
+int vidas_node_path(struct vidas_node *n, char path[4096]);
+/* Calls `ask` with the present path and inode; again while it answers -ESTALE (renamed meanwhile). */
+int vidas_node_ask(struct vidas_node *n,
+		   int (*ask)(struct vidas_tree *t, const char *path, uint64_t ino, void *arg),
+		   void *arg);
+
+/* Leases (lease.c) ------------------------------------------------------------------------------- */
+
+/*
+ * A reply that lets the kernel cache something is made within a section:
+ *	enter; ask for the time-outs; read what is cached; reply; leave.
+ * A recall waits until the sections that were open when it came are closed, and then invalidates:
+ * so no reply older than the recall can reach the kernel after it.
+ */
+void vidas_lease_enter(void);
+void vidas_lease_leave(void);
+double vidas_lease_names(struct vidas_node *dir);
+double vidas_lease_attrs(struct vidas_node *n);
+/* A change that was just made: returns when no other domain answers from before. Not in a section. */
+void vidas_lease_changed(struct vidas_branch *b, uint64_t ino, uint32_t kinds);
+void vidas_lease_recall(void *arg, struct vidas_tree *t, uint64_t ino, uint32_t kinds);
+void vidas_lease_drop_names(void);		  /* all names that the kernel caches */
+void vidas_lease_drop_attrs(struct vidas_node *n); /* its attributes */
+void vidas_lease_init(void);			  /* finds out what the kernel can; once mounted */
+
+/* The caller (identity.c) ------------------------------------------------------------------------ */
+
+int vidas_identity_init(void); /* drops what capabilities are not needed; before any thread */
+/* Makes this thread create files in `dirfd` as the caller would, while keeping its capabilities. */
+int vidas_identity_assume(fuse_req_t req, int dirfd, mode_t mode);
+/* Only the group: that of a file lets S_ISGID be set on it. */
+void vidas_identity_assume_group(gid_t gid);
+void vidas_identity_resume(void);
+
+/* Opened files and directories ------------------------------------------------------------------- */
+
+struct vidas_handle {
+	struct vidas_node *node;
+	int flags; /* as given to open */
+	bool writes, passthrough;
+	pthread_mutex_t lock;
+	int fd; /* lock; -1 until vidas_handle_fd() */
+};
+
+static inline struct vidas_handle *vidas_handle_of(const struct fuse_file_info *fi)
+{
+	return (struct vidas_handle *)(uintptr_t)fi->fh;
+}
+
+/* The descriptor behind an open file, opened when first asked for; owned by the handle. */
+int vidas_handle_fd(struct vidas_handle *h);
+
+/* Passthrough (passthrough.c): fills fi for an open in passthrough, if it can be. 0 it is; -EOPNOTSUPP
+ * it cannot: answer reads and writes; else the errno for the open. `fd`: any of the inode. */
+int vidas_backing_open(struct vidas_node *n, int fd, struct fuse_file_info *fi);
+void vidas_backing_close(struct vidas_node *n);
+
+/* ops_attr.c: sets the length of a file. */
+int vidas_file_cut(struct vidas_node *n, int fd, off_t size);
+
+/* io.c */
+int vidas_io_init(void);
+void vidas_window_free(struct vidas_node *n);
+
+/* lock.c: a file descriptor is closed by a lock owner; for good by all. */
+void vidas_locks_flush(struct vidas_handle *h, uint64_t owner);
+void vidas_locks_release(struct vidas_handle *h);
+
+/* ops_names.c: looks a name up within a lease section and fills `e`; counts a lookup on success. */
+int vidas_entry_fill(struct vidas_node *dir, int dirfd, const char *name, struct fuse_entry_param *e);
+/* Rooted containers (import.c); all of it is 0 or false, and no message, in others. ---------------- */
+
+/* Brings the backend's entries of a directory into the tree, once. */
+int vidas_dir_import(struct vidas_node *dir);
+/* What must be so before a file's bytes are used: they are in the pool. `fd`: any of its inode. */
+int vidas_file_ready(struct vidas_node *n, int fd);
+/* Marks a file that can be written through mappings: those leave no trace in its mtime. */
+void vidas_file_touched(struct vidas_node *n, int fd);
+/* Is the effective policy `name` of the node `value`? */
+bool vidas_node_policy(struct vidas_node *n, const char *name, const char *value);
+
+/* Operations, by file */
+void vidas_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+void vidas_op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup);
+void vidas_op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);
+void vidas_op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev);
+void vidas_op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
+void vidas_op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name);
+void vidas_op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name);
+void vidas_op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name);
+void vidas_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+		     const char *newname, unsigned int flags);
+void vidas_op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname);
+void vidas_op_readlink(fuse_req_t req, fuse_ino_t ino);
+
+void vidas_op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void vidas_op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+		      struct fuse_file_info *fi);
+void vidas_op_statfs(fuse_req_t req, fuse_ino_t ino);
+
+void vidas_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void vidas_op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		      struct fuse_file_info *fi);
+void vidas_op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+			  struct fuse_file_info *fi);
+void vidas_op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void vidas_op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+
+void vidas_op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+		     struct fuse_file_info *fi);
+void vidas_op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fuse_file_info *fi);
+void vidas_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void vidas_op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void vidas_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void vidas_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+void vidas_op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
+			struct fuse_file_info *fi);
+void vidas_op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+		    struct fuse_file_info *fi);
+void vidas_op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
+			      struct fuse_file_info *fi_in, fuse_ino_t ino_out, off_t off_out,
+			      struct fuse_file_info *fi_out, size_t len, int flags);
+
+void vidas_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		   struct fuse_file_info *fi);
+void vidas_op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *bufv, off_t off,
+			struct fuse_file_info *fi);
+
+void vidas_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+void vidas_op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
+		       size_t size, int flags);
+void vidas_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+void vidas_op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name);
+
+void vidas_op_getlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock);
+void vidas_op_setlk(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, struct flock *lock,
+		    int sleep);
+void vidas_op_flock(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi, int op);
+
+#endif

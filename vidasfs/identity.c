@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Whose files are made. The kernel has checked what the caller may (default_permissions); the
+ * daemon stays root, but takes the caller's fsuid and fsgid while it makes a file: so owner, group,
+ * sgid inheritance, default ACLs and umask come out as the host's own file system does them.
+ */
+#include "vidasfs/fs.h"
+
+#include <cap-ng.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static struct __user_cap_data_struct effective[_LINUX_CAPABILITY_U32S_3];
+
+static int caps(long call, struct __user_cap_data_struct *data)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+
+	return syscall(call, &head, data) < 0 ? -errno : 0;
+}
+
+/*
+ * CAP_FSETID goes, for the kernel writes to backing files with our credentials: without it a write
+ * or truncation clears the suid and sgid bits of the pool's file, as it must for most callers.
+ */
+int vidas_identity_init(void)
+{
+	static const unsigned keep[] = {
+		CAP_SYS_ADMIN,	     /* mount, backing ids, trusted xattrs */
+		CAP_DAC_OVERRIDE,    /* the kernel has checked */
+		CAP_DAC_READ_SEARCH, /* open_by_handle_at */
+		CAP_CHOWN,     CAP_FOWNER, CAP_MKNOD, CAP_SETUID, CAP_SETGID, CAP_SETFCAP,
+	};
+	unsigned i;
+
+	if (capng_get_caps_process() < 0)
+		return vidas_fail(-EPERM, "cannot read the process's capabilities");
+	if (!capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN) ||
+	    !capng_have_capability(CAPNG_EFFECTIVE, CAP_DAC_OVERRIDE))
+		return vidas_fail(-EPERM, "needs root: mounting takes CAP_SYS_ADMIN, other users' "
+					  "files CAP_DAC_OVERRIDE");
+	for (i = 0; i <= CAP_LAST_CAP; i++) {
+		unsigned k = 0;
+
+		while (k < VIDAS_ARRAY_SIZE(keep) && keep[k] != i)
+			k++;
+		if (k == VIDAS_ARRAY_SIZE(keep))
+			capng_update(CAPNG_DROP, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_INHERITABLE,
+				     i);
+	}
+	if (capng_apply(CAPNG_SELECT_CAPS) < 0)
+		return vidas_fail(-EPERM, "cannot drop capabilities");
+	umask(0);
+	return caps(SYS_capget, effective);
+}
+
+/* Threads share the umask until they ask for their own. */
+static void own_umask(mode_t mask)
+{
+	static _Thread_local bool own;
+
+	if (!own && unshare(CLONE_FS) == 0)
+		own = true;
+	if (own)
+		umask(mask);
+}
+
+static _Thread_local bool assumed;
+
+int vidas_identity_assume(fuse_req_t req, int dirfd, mode_t mode)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	gid_t gid = ctx->gid;
+	struct stat dir;
+	int err = 0;
+
+	own_umask(ctx->umask);
+	/* The kernel has taken S_ISGID from the mode if the caller is not of the group that an sgid
+	 * directory gives; we, who do not know all groups of the caller, must not do it again. */
+	if ((mode & S_ISGID) && fstat(dirfd, &dir) == 0 && (dir.st_mode & S_ISGID))
+		gid = dir.st_gid;
+	vidas_identity_assume_group(gid);
+	if (ctx->uid) {
+		assumed = true;
+		syscall(SYS_setfsuid, ctx->uid);
+		/* Leaving fsuid 0 took the capabilities that concern files. */
+		err = caps(SYS_capset, effective);
+		if (err)
+			vidas_identity_resume();
+	}
+	return err;
+}
+
+void vidas_identity_assume_group(gid_t gid)
+{
+	if (!gid)
+		return;
+	assumed = true;
+	syscall(SYS_setfsgid, gid);
+}
+
+void vidas_identity_resume(void)
+{
+	if (!assumed)
+		return;
+	syscall(SYS_setfsuid, 0);
+	syscall(SYS_setfsgid, 0);
+	assumed = false;
+}

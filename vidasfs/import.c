@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Rooted containers: what a backend has enters the tree when it is first looked for. */
+#include "vidasfs/fs.h"
+
+#include <string.h>
+#include <sys/xattr.h>
+
+#include "pool/policy/attr.h"
+
+static int ask_import(struct vidas_tree *t, const char *path, uint64_t ino, void *arg)
+{
+	(void)arg;
+	return vidas_tree_import(t, path, ino);
+}
+
+int vidas_dir_import(struct vidas_node *dir)
+{
+	int err;
+
+	if (!dir->key.branch->rooted || atomic_load_explicit(&dir->imported, memory_order_acquire))
+		return 0;
+	err = vidas_node_ask(dir, ask_import, NULL);
+	if (err == -ENOENT)
+		return 0; /* removed, or never in the backend */
+	if (err < 0) {
+		vidas_log(VIDAS_LOG_WARNING, "container %s: reading a directory of its backend: %s",
+			  dir->key.branch->name, vidas_error_text());
+		return err;
+	}
+	atomic_store_explicit(&dir->imported, true, memory_order_release);
+	return 0;
+}
+
+bool vidas_node_policy(struct vidas_node *n, const char *name, const char *value)
+{
+	char path[4096];
+
+	return n->key.branch->rooted && !vidas_node_path(n, path) &&
+	       vidas_policy_is(n->key.branch->fd, path, name, value);
+}
+
+static int ask_resident(struct vidas_tree *t, const char *path, uint64_t ino, void *arg)
+{
+	return vidas_tree_resident(t, path, ino, *(bool *)arg);
+}
+
+int vidas_file_ready(struct vidas_node *n, int fd)
+{
+	char path[VIDAS_PROC_PATH_MAX];
+	bool eager, absent;
+	int err;
+
+	if (!n->key.branch->rooted || !S_ISREG(n->type))
+		return 0;
+	absent = getxattr(vidas_fd_path(fd, path), VIDAS_XATTR_ABSENT, NULL, 0) >= 0;
+	eager = vidas_node_policy(n, "update_policy", "eager");
+	if (!absent && !eager)
+		return 0;
+	err = vidas_node_ask(n, ask_resident, &eager);
+	/* Unlinked: an absent one is lost to its backend, any other is all there is. */
+	if (err == -ENOENT && !absent)
+		err = 0;
+	if (err)
+		vidas_log(VIDAS_LOG_WARNING, "container %s: fetching a file: %s",
+			  n->key.branch->name, vidas_error_text());
+	return err;
+}
+
+void vidas_file_touched(struct vidas_node *n, int fd)
+{
+	char path[VIDAS_PROC_PATH_MAX];
+
+	if (n->key.branch->rooted && setxattr(vidas_fd_path(fd, path), VIDAS_XATTR_TOUCHED, "", 0, 0) < 0)
+		vidas_log(VIDAS_LOG_ERR, "container %s: a file cannot be marked as changed: %s",
+			  n->key.branch->name, strerror(errno));
+}

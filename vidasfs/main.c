@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * vidasfs: mounts the containers of this domain. Start here: main() goes into the background, serve()
+ * connects to vidasd, attaches and mounts, and the operations are in the files that their names say.
+ */
+#include "vidasfs/fs.h"
+
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-journal.h>
+
+#define EXIT_USAGE 2
+#define WORKERS	   64u /* some may wait for a backend while others go on */
+#define IDLE	   4u  /* more sleepers are only more wake-ups on other processors */
+#define IO_MAX	   (1u << 20)
+
+struct vidas_fs vidas_fs = { .proc_fd = -1 };
+
+static const char usage[] =
+	"usage: vidasfs [options] MOUNTPOINT\n"
+	"Mounts the containers that this domain may attach (also: mount -t vidas vidas MOUNTPOINT).\n"
+	"  -o socket=PATH     vidasd's socket (default: $VIDAS_SOCKET, or /run/vidas/domain/sock)\n"
+	"  -o domain=ID       the socket of that domain, /run/vidas/domains/ID/sock\n"
+	"  -o container=NAME  this container alone is the mount's root\n"
+	"  -o subdir=PATH     or this directory in it\n"
+	"  -o ro              read-only\n"
+	"  -o nopassthrough   reads and writes go through vidasfs\n"
+	"  -o timeout=SECONDS how long a request waits for a vidasd that does not answer (30)\n"
+	"  -o log=FILE        the log, once in the background (default: the journal)\n"
+	"  and suid, dev, noexec, noatime, ... as in mount(8)\n"
+	"  -f                 stay in the foreground\n"
+	"  -d                 the same, and log each request\n"
+	"  -h, -V             this help, the version\n";
+
+/* The kernel's side ------------------------------------------------------------------------------- */
+
+static void want(struct fuse_conn_info *conn, uint64_t cap)
+{
+#if VIDAS_FUSE_PASSTHROUGH
+	fuse_set_feature_flag(conn, cap);
+#else
+	if (conn->capable & cap)
+		conn->want |= (unsigned)cap;
+#endif
+}
+
+static void want_not(struct fuse_conn_info *conn, uint64_t cap)
+{
+#if VIDAS_FUSE_PASSTHROUGH
+	fuse_unset_feature_flag(conn, cap);
+#else
+	conn->want &= ~(unsigned)cap;
+#endif
+}
+
+static void want_passthrough(struct fuse_conn_info *conn)
+{
+	const char *why = NULL;
+
+#if VIDAS_FUSE_PASSTHROUGH
+	if (vidas_fs.options.nopassthrough)
+		why = "-o nopassthrough";
+	else if (!fuse_set_feature_flag(conn, FUSE_CAP_PASSTHROUGH))
+		why = "this kernel, older than 6.9 or without CONFIG_FUSE_PASSTHROUGH, has none";
+	/* 0: pools on file systems that are not stacked, and overlayfs on top of us stays possible. */
+	conn->max_backing_stack_depth = 0;
+#else
+	(void)conn;
+	why = "built with a libfuse older than 3.17";
+#endif
+	vidas_fs.passthrough = !why;
+	if (why)
+		vidas_log(VIDAS_LOG_NOTICE,
+			  "no passthrough (%s): reads and writes go through vidasfs, and mapped "
+			  "files are not coherent between domains",
+			  why);
+}
+
+static void op_init(void *userdata, struct fuse_conn_info *conn)
+{
+	static const uint64_t wanted[] = {
+		FUSE_CAP_HANDLE_KILLPRIV_V2, FUSE_CAP_POSIX_LOCKS, FUSE_CAP_FLOCK_LOCKS,
+		FUSE_CAP_POSIX_ACL,	     FUSE_CAP_DONT_MASK,   FUSE_CAP_CACHE_SYMLINKS,
+		FUSE_CAP_ATOMIC_O_TRUNC,     FUSE_CAP_ASYNC_DIO,   FUSE_CAP_PARALLEL_DIROPS,
+		FUSE_CAP_READDIRPLUS,	     FUSE_CAP_READDIRPLUS_AUTO,
+#ifdef FUSE_CAP_DIRECT_IO_ALLOW_MMAP
+		FUSE_CAP_DIRECT_IO_ALLOW_MMAP,
+#endif
+	};
+
+	(void)userdata;
+	for (size_t i = 0; i < VIDAS_ARRAY_SIZE(wanted); i++)
+		want(conn, wanted[i]);
+	want_not(conn, FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
+			       FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_HANDLE_KILLPRIV);
+	want_passthrough(conn);
+	conn->max_write = IO_MAX;
+	conn->time_gran = 1;
+	vidas_lease_init();
+}
+
+static const struct fuse_lowlevel_ops operations = {
+	.init = op_init,
+	.lookup = vidas_op_lookup,
+	.forget = vidas_op_forget,
+	.forget_multi = vidas_op_forget_multi,
+	.getattr = vidas_op_getattr,
+	.setattr = vidas_op_setattr,
+	.readlink = vidas_op_readlink,
+	.mknod = vidas_op_mknod,
+	.mkdir = vidas_op_mkdir,
+	.unlink = vidas_op_unlink,
+	.rmdir = vidas_op_rmdir,
+	.symlink = vidas_op_symlink,
+	.rename = vidas_op_rename,
+	.link = vidas_op_link,
+	.open = vidas_op_open,
+	.read = vidas_op_read,
+	.write_buf = vidas_op_write_buf,
+	.flush = vidas_op_flush,
+	.release = vidas_op_release,
+	.fsync = vidas_op_fsync,
+	.opendir = vidas_op_opendir,
+	.readdir = vidas_op_readdir,
+	.readdirplus = vidas_op_readdirplus,
+	.releasedir = vidas_op_releasedir,
+	.fsyncdir = vidas_op_fsyncdir,
+	.statfs = vidas_op_statfs,
+	.setxattr = vidas_op_setxattr,
+	.getxattr = vidas_op_getxattr,
+	.listxattr = vidas_op_listxattr,
+	.removexattr = vidas_op_removexattr,
+	.create = vidas_op_create,
+#if VIDAS_FUSE_PASSTHROUGH
+	.tmpfile = vidas_op_tmpfile,
+#endif
+	.getlk = vidas_op_getlk,
+	.setlk = vidas_op_setlk,
+	.flock = vidas_op_flock,
+	.fallocate = vidas_op_fallocate,
+	.copy_file_range = vidas_op_copy_file_range,
+	.lseek = vidas_op_lseek,
+};
+
+static void fuse_says(enum fuse_log_level level, const char *fmt, va_list args)
+{
+	char line[1024];
+	int n = vsnprintf(line, sizeof(line), fmt, args);
+
+	if (n > 0 && (size_t)n < sizeof(line) && line[n - 1] == '\n')
+		line[n - 1] = 0;
+	vidas_log((int)level, "%s", line);
+}
+
+/* vidasd's side ----------------------------------------------------------------------------------- */
+
+static int connect_vidasd(const struct vidas_options *o)
+{
+	static const struct vidas_tree_events events = { .recall = vidas_lease_recall,
+							 .containers = vidas_root_changed };
+	char path[PATH_MAX], seconds[16], reason[1024];
+	const char *address = o->socket;
+	int err;
+
+	if (o->domain) {
+		snprintf(path, sizeof(path), "/run/vidas/domains/%s/sock", o->domain);
+		address = path;
+	}
+	if (o->timeout_seconds) {
+		snprintf(seconds, sizeof(seconds), "%u", o->timeout_seconds);
+		setenv("VIDAS_TIMEOUT", seconds, 1);
+	}
+	err = vidas_open(address, &vidas_fs.v);
+	if (!err) {
+		err = vidas_tree_events(vidas_fs.v, &events);
+		if (!err)
+			return 0;
+	}
+	snprintf(reason, sizeof(reason), "%s", vidas_error_text());
+	return vidas_fail(err, "%s; start vidasd, and name this domain's socket by -o domain=ID or "
+			       "-o socket=PATH",
+			  *reason ? reason : strerror(-err));
+}
+
+/* What the mount's root is. */
+static int find_root(const struct vidas_options *o)
+{
+	struct vidas_branch *b;
+	int err;
+
+	if (!o->container)
+		return vidas_node_list(&vidas_fs.root);
+	err = vidas_branch_get(o->container, &b);
+	if (err)
+		return vidas_fail(err, "container %s: %s", o->container, strerror(-err));
+	err = vidas_branch_root(b, o->subdir, &vidas_fs.root);
+	if (err)
+		vidas_fail(err, "%s in container %s: %s", o->subdir ? o->subdir : "/", o->container,
+			   strerror(-err));
+	vidas_branch_put(b);
+	return err;
+}
+
+static void limits(void)
+{
+	struct rlimit rl = { .rlim_cur = 1024, .rlim_max = 1024 };
+
+	if (getrlimit(RLIMIT_NOFILE, &rl) == 0 && rl.rlim_cur < rl.rlim_max) {
+		rl.rlim_cur = rl.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &rl);
+	}
+	vidas_fs.fd_limit = rl.rlim_cur > 1u << 20 ? 1u << 19 : (unsigned)rl.rlim_cur / 2;
+}
+
+static int prepare(const struct vidas_options *o)
+{
+	int err;
+
+	vidas_fs.proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (vidas_fs.proc_fd < 0)
+		return vidas_fail(-errno, "/proc must be mounted: %s", strerror(errno));
+	limits();
+	err = vidas_identity_init();
+	if (!err)
+		err = vidas_nodes_init();
+	if (!err)
+		err = vidas_io_init();
+	if (!err)
+		err = connect_vidasd(o);
+	if (!err)
+		err = find_root(o);
+	return err;
+}
+
+/* The process -------------------------------------------------------------------------------------- */
+
+/* Lets go of the terminal and tells who waits in background() that the mount is there. */
+static void detach(const struct vidas_options *o, int ready_fd)
+{
+	char stream[64];
+	struct stat st;
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC), log = -1;
+
+	if (ready_fd < 0) {
+		sd_notify(0, "READY=1\nSTATUS=mounted");
+		goto out;
+	}
+	if (o->log)
+		log = open(o->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+	else
+		log = sd_journal_stream_fd("vidasfs", LOG_INFO, 1);
+	if (log < 0 && o->log)
+		vidas_log(VIDAS_LOG_WARNING, "log=%s: %s: there is no log", o->log, strerror(errno));
+	if (log >= 0 && !o->log && fstat(log, &st) == 0) {
+		snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)st.st_dev,
+			 (uintmax_t)st.st_ino);
+		setenv("JOURNAL_STREAM", stream, 1);
+	}
+	if (chdir("/") < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 ||
+	    dup2(log >= 0 ? log : null, 2) < 0)
+		vidas_log(VIDAS_LOG_WARNING, "leaving the terminal: %s", strerror(errno));
+	if (log >= 0)
+		close(log);
+	vidas_log_init("vidasfs", VIDAS_LOG_INFO);
+	if (write(ready_fd, "", 1) < 0)
+		vidas_log(VIDAS_LOG_WARNING, "nobody waits for the mount");
+	close(ready_fd);
+out:
+	if (null >= 0)
+		close(null);
+}
+
+static int loop(struct fuse_session *se)
+{
+	struct fuse_loop_config *config = fuse_loop_cfg_create();
+	int err;
+
+	if (!config)
+		return -ENOMEM;
+	fuse_loop_cfg_set_clone_fd(config, 1);
+	fuse_loop_cfg_set_max_threads(config, WORKERS);
+	fuse_loop_cfg_set_idle_threads(config, IDLE);
+	err = fuse_session_loop_mt(se, config);
+	fuse_loop_cfg_destroy(config);
+	if (err > 0)
+		vidas_log(VIDAS_LOG_INFO, "told to end: %s", strsignal(err));
+	return err < 0 ? vidas_fail(err, "reading from the kernel: %s", strerror(-err)) : 0;
+}
+
+/* Until it is unmounted or told to end. */
+static int serve(struct fuse_args *args, const struct vidas_options *o, int ready_fd)
+{
+	int err = prepare(o);
+
+	if (err)
+		goto out;
+	err = -EIO;
+	vidas_fs.se = fuse_session_new(args, &operations, sizeof(operations), NULL);
+	if (!vidas_fs.se || fuse_set_signal_handlers(vidas_fs.se) < 0) {
+		vidas_fail(err, "libfuse gives no session");
+		goto out;
+	}
+	if (fuse_session_mount(vidas_fs.se, o->mountpoint) < 0) {
+		vidas_fail(err, "cannot mount on %s: see the line above", o->mountpoint);
+		goto out;
+	}
+	detach(o, ready_fd);
+	err = loop(vidas_fs.se);
+	sd_notify(0, "STOPPING=1");
+	fuse_session_unmount(vidas_fs.se);
+out:
+	if (err)
+		vidas_log(VIDAS_LOG_ERR, "%s", vidas_fail_text());
+	vidas_close(vidas_fs.v);
+	if (vidas_fs.se) {
+		fuse_remove_signal_handlers(vidas_fs.se);
+		fuse_session_destroy(vidas_fs.se);
+	}
+	return err ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* Goes on in a child; the parent exits as it did, or once it has mounted. */
+static int background(void)
+{
+	int ready[2], status;
+	pid_t pid;
+	char c;
+
+	if (pipe2(ready, O_CLOEXEC) < 0 || (pid = fork()) < 0) {
+		vidas_log(VIDAS_LOG_ERR, "going into the background: %s", strerror(errno));
+		exit(EXIT_FAILURE);
+	}
+	if (!pid) {
+		close(ready[0]);
+		setsid();
+		return ready[1];
+	}
+	close(ready[1]);
+	if (read(ready[0], &c, 1) == 1)
+		_exit(EXIT_SUCCESS);
+	if (waitpid(pid, &status, 0) < 0 || !WIFEXITED(status))
+		_exit(EXIT_FAILURE);
+	_exit(WEXITSTATUS(status));
+}
+
+int main(int argc, char **argv)
+{
+	struct fuse_args args = FUSE_ARGS_INIT(argc, argv);
+	struct vidas_options *o = &vidas_fs.options;
+	int status = EXIT_USAGE;
+
+	if (vidas_options_parse(&args, o) < 0)
+		goto out;
+	if (o->help || o->version) {
+		if (o->help)
+			fputs(usage, stdout);
+		else
+			printf("vidasfs %s, libfuse %s\n", VIDAS_VERSION_STRING, fuse_pkgversion());
+		status = EXIT_SUCCESS;
+		goto out;
+	}
+	vidas_log_init("vidasfs", o->debug ? VIDAS_LOG_DEBUG : VIDAS_LOG_INFO);
+	fuse_set_log_func(fuse_says);
+	/* First, so that the user's fsname= is the last word. */
+	if (fuse_opt_insert_arg(&args, 1,
+				"-odefault_permissions,allow_other,subtype=vidas,fsname=vidas") < 0 ||
+	    (o->debug && fuse_opt_add_arg(&args, "-odebug") < 0))
+		goto out;
+	status = serve(&args, o, o->foreground || o->debug ? -1 : background());
+out:
+	fuse_opt_free_args(&args);
+	vidas_options_free(o);
+	return status;
+}

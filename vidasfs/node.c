@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The table of nodes: which inodes the kernel knows, and by how many lookups. */
+#include "vidasfs/shard.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct vidas_shard vidas_shards[VIDAS_SHARDS];
+
+int vidas_nodes_init(void)
+{
+	for (unsigned i = 0; i < VIDAS_SHARDS; i++)
+		pthread_mutex_init(&vidas_shards[i].lock, NULL);
+	return 0;
+}
+
+static struct vidas_node *node_new(const struct vidas_node_key *key, mode_t mode)
+{
+	struct vidas_node *n = calloc(1, sizeof(*n));
+
+	if (!n)
+		return NULL;
+	n->key = *key;
+	n->type = mode & S_IFMT;
+	n->fd = -1;
+	pthread_mutex_init(&n->lock, NULL);
+	pthread_rwlock_init(&n->window_lock, NULL);
+	return n;
+}
+
+static void node_free(struct vidas_node *n)
+{
+	vidas_window_free(n);
+	pthread_rwlock_destroy(&n->window_lock);
+	pthread_mutex_destroy(&n->lock);
+	free(n->handle);
+	vidas_branch_put(n->key.branch);
+	free(n);
+}
+
+int vidas_node_list(struct vidas_node **out)
+{
+	struct vidas_node_key key = { .ino = FUSE_ROOT_ID };
+
+	*out = node_new(&key, S_IFDIR);
+	if (!*out)
+		return -ENOMEM;
+	(*out)->refs = 1; /* for as long as we are */
+	return 0;
+}
+
+static void unhash(struct vidas_shard *s, struct vidas_node *n)
+{
+	if (n->hashed)
+		HASH_DEL(s->table, n);
+	n->hashed = false;
+}
+
+/*
+ * While a node holds a descriptor its inode lives, so an equal number is the same inode. Without
+ * one the number may have been given to another inode since: then the handles differ, and the
+ * old node goes on under the lookups that the kernel has of it, as one whose file is gone.
+ */
+static struct vidas_node *same_inode(struct vidas_shard *s, struct vidas_node *n, int fd)
+{
+	if (!n || n->fd >= 0)
+		return n;
+	if (fd < 0)
+		return NULL;
+	if (vidas_fd_same(n, fd))
+		return n;
+	unhash(s, n);
+	return NULL;
+}
+
+struct vidas_node *vidas_node_enter(struct vidas_branch *b, const struct stat *st, int fd)
+{
+	struct vidas_node_key key = { .branch = b, .dev = st->st_dev, .ino = st->st_ino };
+	struct vidas_shard *s = vidas_shard_of(key.ino);
+	struct vidas_node *n;
+	bool attached = false;
+
+	pthread_mutex_lock(&s->lock);
+	HASH_FIND(hh, s->table, &key, sizeof(key), n);
+	n = same_inode(s, n, fd);
+	if (!n && fd >= 0) {
+		n = node_new(&key, st->st_mode);
+		if (n) {
+			vidas_branch_ref(b);
+			HASH_ADD(hh, s->table, key, sizeof(n->key), n);
+			n->hashed = true;
+		}
+	}
+	if (n) {
+		n->lookups++;
+		n->fd_recent = true;
+		if (n->fd < 0) {
+			vidas_fd_attach(n, fd);
+			attached = true;
+		}
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (attached)
+		vidas_fd_trim();
+	else if (fd >= 0)
+		close(fd);
+	return n;
+}
+
+struct vidas_node *vidas_node_find(struct vidas_branch *b, uint64_t ino)
+{
+	struct vidas_node_key key = { .branch = b, .dev = b->dev, .ino = ino };
+	struct vidas_shard *s = vidas_shard_of(ino);
+	struct vidas_node *n;
+
+	pthread_mutex_lock(&s->lock);
+	HASH_FIND(hh, s->table, &key, sizeof(key), n);
+	if (n)
+		n->refs++;
+	pthread_mutex_unlock(&s->lock);
+	return n;
+}
+
+bool vidas_node_known(struct vidas_node *n)
+{
+	struct vidas_shard *s = vidas_shard_of(n->key.ino);
+	bool known;
+
+	pthread_mutex_lock(&s->lock);
+	known = n->lookups > 0;
+	pthread_mutex_unlock(&s->lock);
+	return known;
+}
+
+void vidas_node_ref(struct vidas_node *n)
+{
+	struct vidas_shard *s = vidas_shard_of(n->key.ino);
+
+	pthread_mutex_lock(&s->lock);
+	n->refs++;
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void drop(struct vidas_node *n, uint64_t lookups, unsigned refs, unsigned fd_users)
+{
+	struct vidas_shard *s = vidas_shard_of(n->key.ino);
+	bool last;
+	int fd = -1;
+
+	pthread_mutex_lock(&s->lock);
+	n->lookups -= lookups < n->lookups ? lookups : n->lookups;
+	n->refs -= refs;
+	n->fd_users -= fd_users;
+	last = !n->lookups && !n->refs && !n->fd_users;
+	if (last) {
+		unhash(s, n);
+		if (n->fd >= 0)
+			fd = vidas_fd_detach(n);
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (fd >= 0)
+		close(fd);
+	if (last)
+		node_free(n);
+}
+
+void vidas_node_forget(struct vidas_node *n, uint64_t lookups)
+{
+	if (n != vidas_fs.root)
+		drop(n, lookups, 0, 0);
+}
+
+void vidas_node_unref(struct vidas_node *n)
+{
+	drop(n, 0, 1, 0);
+}
+
+void vidas_fd_put(struct vidas_node *n)
+{
+	drop(n, 0, 0, 1);
+}
+
+void vidas_nodes_each(void (*each)(struct vidas_node *n))
+{
+	for (unsigned i = 0; i < VIDAS_SHARDS; i++) {
+		struct vidas_shard *s = &vidas_shards[i];
+		struct vidas_node **all = NULL, *n, *tmp;
+		size_t count = 0;
+
+		pthread_mutex_lock(&s->lock);
+		all = calloc(HASH_COUNT(s->table) + 1, sizeof(*all));
+		HASH_ITER(hh, s->table, n, tmp) {
+			if (!all)
+				break;
+			n->refs++;
+			all[count++] = n;
+		}
+		pthread_mutex_unlock(&s->lock);
+		if (!all)
+			vidas_log(VIDAS_LOG_ERR, "out of memory: attributes stay cached until their lease ends");
+		for (size_t j = 0; j < count; j++) {
+			each(all[j]);
+			vidas_node_unref(all[j]);
+		}
+		free(all);
+	}
+}

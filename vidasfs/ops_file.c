@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Files: making and opening them, closing, and what is done to an open one beside reading and
+ * writing. In passthrough the daemon itself has no file open: the node's descriptor is enough. */
+#include "vidasfs/fs.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int vidas_handle_fd(struct vidas_handle *h)
+{
+	int fd;
+
+	pthread_mutex_lock(&h->lock);
+	if (h->fd < 0)
+		h->fd = vidas_node_open(h->node, h->flags & (O_ACCMODE | O_SYNC | O_DSYNC));
+	fd = h->fd;
+	pthread_mutex_unlock(&h->lock);
+	return fd;
+}
+
+/* The first open for writing of the inode in this domain tells the others, the last close too. */
+static void writers_begin(struct vidas_node *n)
+{
+	pthread_mutex_lock(&n->lock);
+	if (!n->writers++) {
+		vidas_tree_write_begin(n->key.branch->tree, n->key.ino);
+		/* What our own kernel caches was true until now. */
+		if (atomic_exchange_explicit(&n->cached, false, memory_order_relaxed))
+			vidas_lease_drop_attrs(n);
+	}
+	pthread_mutex_unlock(&n->lock);
+}
+
+static void writers_end(struct vidas_node *n)
+{
+	pthread_mutex_lock(&n->lock);
+	if (!--n->writers)
+		vidas_tree_write_end(n->key.branch->tree, n->key.ino);
+	pthread_mutex_unlock(&n->lock);
+}
+
+/* A mapping of it may be written to, which needs a descriptor open for both. */
+static bool maps_written(const struct vidas_handle *h)
+{
+	return h->node->key.branch->rooted && (h->flags & O_ACCMODE) == O_RDWR;
+}
+
+static void handle_free(struct vidas_handle *h)
+{
+	struct vidas_node *n = h->node;
+	int fd;
+
+	vidas_locks_release(h);
+	if (maps_written(h)) {
+		fd = vidas_fd_get(n);
+		if (fd >= 0) {
+			vidas_file_touched(n, fd);
+			vidas_fd_put(n);
+		}
+	}
+	if (h->passthrough)
+		vidas_backing_close(n);
+	if (h->writes)
+		writers_end(n);
+	if (h->fd >= 0)
+		close(h->fd);
+	vidas_fd_unpin(n);
+	vidas_node_unref(n);
+	pthread_mutex_destroy(&h->lock);
+	free(h);
+}
+
+/*
+ * Makes the handle of an open; `fd` is the node's, in use by the caller. From here on the node keeps
+ * its descriptor: by handle it could not be opened again once it has lost its last name.
+ */
+static int handle_new(struct vidas_node *n, int fd, struct fuse_file_info *fi,
+		      struct vidas_handle **out)
+{
+	struct vidas_handle *h = calloc(1, sizeof(*h));
+	int err;
+
+	if (!h)
+		return -ENOMEM;
+	pthread_mutex_init(&h->lock, NULL);
+	h->node = n;
+	h->flags = fi->flags;
+	h->fd = -1;
+	vidas_node_ref(n);
+	vidas_fd_pin(n);
+	if ((fi->flags & O_ACCMODE) != O_RDONLY) {
+		h->writes = true;
+		writers_begin(n);
+	}
+	if (maps_written(h))
+		vidas_file_touched(n, fd);
+	err = vidas_backing_open(n, fd, fi);
+	if (err == -EOPNOTSUPP) {
+		fi->direct_io = 1;
+#if VIDAS_FUSE_PASSTHROUGH
+		fi->parallel_direct_writes = 1;
+#endif
+	} else if (err) {
+		handle_free(h);
+		return err;
+	} else {
+		h->passthrough = true;
+	}
+	/* Closing a reader needs no message, unless the file is one of those that are locked. */
+	pthread_mutex_lock(&n->lock);
+	fi->noflush = !h->writes && !n->posix_locks;
+	pthread_mutex_unlock(&n->lock);
+	fi->fh = (uintptr_t)h;
+	*out = h;
+	return 0;
+}
+
+void vidas_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct vidas_node *n = vidas_node_of(ino);
+	struct vidas_handle *h = NULL;
+	int fd = vidas_fd_get(n), err = 0;
+
+	if (fd < 0) {
+		fuse_reply_err(req, -fd);
+		return;
+	}
+	if (n->key.branch->readonly && ((fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC)))
+		err = -EROFS;
+	if (!err)
+		err = vidas_file_ready(n, fd);
+	if (!err)
+		err = handle_new(n, fd, fi, &h);
+	if (!err && (fi->flags & O_TRUNC))
+		err = vidas_file_cut(n, fd, 0);
+	vidas_fd_put(n);
+	if (!err) {
+		if (fuse_reply_open(req, fi) == -ENOENT)
+			handle_free(h);
+		return;
+	}
+	if (h)
+		handle_free(h);
+	fuse_reply_err(req, -err);
+}
+
+/* The new file's descriptor, only for reading: writing goes by the backing id, or reopens. */
+static int make_file(fuse_req_t req, int dirfd, const char *name, mode_t mode, int flags)
+{
+	int err = vidas_identity_assume(req, dirfd, mode), fd = -1;
+
+	if (err)
+		return err;
+	if (name)
+		fd = openat(dirfd, name, O_RDONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+			    mode & 07777);
+	else
+		fd = openat(dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC | (flags & O_EXCL),
+			    mode & 07777);
+	err = fd < 0 ? -errno : 0;
+	vidas_identity_resume();
+	/* Another domain was first. The kernel has not checked what the caller may do with that file:
+	 * have it look again. */
+	if (err == -EEXIST && !(flags & O_EXCL))
+		err = -ESTALE;
+	return err ? err : fd;
+}
+
+/* Within a section: is the name, that is to be cached, still that of the new file? */
+static void created_fill(struct vidas_node *dir, int dirfd, const char *name, struct vidas_node *n,
+			 int fd, struct fuse_entry_param *e)
+{
+	struct stat st;
+
+	e->ino = vidas_node_id(n);
+	if (name)
+		e->entry_timeout = vidas_lease_names(dir);
+	if (e->entry_timeout > 0 && (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+				     st.st_ino != n->key.ino))
+		e->entry_timeout = 0;
+	e->attr_timeout = vidas_lease_attrs(n);
+	if (fstat(fd, &e->attr) < 0)
+		vidas_log(VIDAS_LOG_ERR, "fstat of a new file: %s", strerror(errno));
+}
+
+static void create(fuse_req_t req, struct vidas_node *dir, const char *name, mode_t mode,
+		   struct fuse_file_info *fi)
+{
+	struct fuse_entry_param e = { 0 };
+	struct vidas_handle *h = NULL;
+	struct vidas_node *n = NULL;
+	int dirfd = vidas_fd_get(dir), fd, err = 0;
+
+	if (dirfd < 0) {
+		fuse_reply_err(req, -dirfd);
+		return;
+	}
+	fd = make_file(req, dirfd, name, mode, fi->flags);
+	if (fd < 0) {
+		err = fd;
+		goto out;
+	}
+	if (name)
+		vidas_lease_changed(dir->key.branch, dir->key.ino,
+				    VIDAS_WIRE_RECALL_NAMES | VIDAS_WIRE_RECALL_ATTRS);
+	if (fstat(fd, &e.attr) < 0) {
+		err = -errno;
+		close(fd);
+		goto out;
+	}
+	n = vidas_node_enter(dir->key.branch, &e.attr, fd);
+	fd = n ? vidas_fd_get(n) : -ENOMEM;
+	err = fd < 0 ? fd : handle_new(n, fd, fi, &h);
+	if (!err) {
+		if (!name)
+			vidas_fd_pin(n);
+		vidas_lease_enter();
+		created_fill(dir, dirfd, name, n, fd, &e);
+		if (fuse_reply_create(req, &e, fi) == -ENOENT)
+			err = -EINTR; /* nobody takes it */
+		vidas_lease_leave();
+	}
+	if (fd >= 0)
+		vidas_fd_put(n);
+	if (err && h)
+		handle_free(h);
+	if (err && n)
+		vidas_node_forget(n, 1);
+out:
+	if (err && !h)
+		fuse_reply_err(req, -err);
+	vidas_fd_put(dir);
+}
+
+void vidas_op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+		     struct fuse_file_info *fi)
+{
+	if (strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, ".."))
+		fuse_reply_err(req, EINVAL);
+	else
+		create(req, vidas_node_of(parent), name, mode, fi);
+}
+
+void vidas_op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fuse_file_info *fi)
+{
+	create(req, vidas_node_of(parent), NULL, mode, fi);
+}
+
+static int ask_flush(struct vidas_tree *t, const char *path, uint64_t ino, void *arg)
+{
+	(void)arg;
+	return vidas_tree_flush(t, path, ino);
+}
+
+/* A file without a name has nowhere to go. */
+static int push(struct vidas_node *n)
+{
+	int err = vidas_node_ask(n, ask_flush, NULL);
+
+	return err == -ENOENT ? 0 : err;
+}
+
+void vidas_op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct vidas_node *n = vidas_node_of(ino);
+	struct vidas_handle *h = vidas_handle_of(fi);
+	int err = 0;
+
+	vidas_locks_flush(h, fi->lock_owner);
+	if (h->writes && vidas_node_policy(n, "write_policy", "through"))
+		err = push(n);
+	fuse_reply_err(req, -err);
+}
+
+void vidas_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	handle_free(vidas_handle_of(fi));
+	fuse_reply_err(req, 0);
+}
+
+void vidas_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	struct vidas_node *n = vidas_node_of(ino);
+	int fd, err = 0;
+
+	if (n->key.branch->rooted) {
+		err = push(n);
+	} else if (!n->key.branch->volatile_pool) {
+		fd = vidas_handle_fd(vidas_handle_of(fi));
+		err = fd < 0 ? fd : (datasync ? fdatasync(fd) : fsync(fd)) < 0 ? -errno : 0;
+	}
+	fuse_reply_err(req, -err);
+}
+
+void vidas_op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
+			struct fuse_file_info *fi)
+{
+	int fd = vidas_handle_fd(vidas_handle_of(fi)), err;
+
+	(void)ino;
+	err = fd < 0 ? fd : fallocate(fd, mode, offset, length) < 0 ? -errno : 0;
+	fuse_reply_err(req, -err);
+}
+
+void vidas_op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+		    struct fuse_file_info *fi)
+{
+	int fd = vidas_handle_fd(vidas_handle_of(fi));
+	off_t at = fd < 0 ? -1 : lseek(fd, off, whence);
+
+	(void)ino;
+	if (at < 0)
+		fuse_reply_err(req, fd < 0 ? -fd : errno);
+	else
+		fuse_reply_lseek(req, at);
+}
+
+void vidas_op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
+			      struct fuse_file_info *fi_in, fuse_ino_t ino_out, off_t off_out,
+			      struct fuse_file_info *fi_out, size_t len, int flags)
+{
+	int in = vidas_handle_fd(vidas_handle_of(fi_in));
+	int out = vidas_handle_fd(vidas_handle_of(fi_out));
+	ssize_t n;
+
+	(void)ino_in;
+	(void)ino_out;
+	if (in < 0 || out < 0) {
+		fuse_reply_err(req, in < 0 ? -in : -out);
+		return;
+	}
+	n = copy_file_range(in, &off_in, out, &off_out, len, (unsigned)flags);
+	if (n < 0)
+		fuse_reply_err(req, errno);
+	else
+		fuse_reply_write(req, (size_t)n);
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The command line. */
+#include "vidasfs/fs.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define OPTION(template, field)                                                                    \
+	{                                                                                          \
+		template, offsetof(struct vidas_options, field), 1                                 \
+	}
+
+enum key { KEY_IGNORED = 1 };
+
+static const struct fuse_opt spec[] = {
+	OPTION("socket=%s", socket),
+	OPTION("domain=%s", domain),
+	OPTION("container=%s", container),
+	OPTION("subdir=%s", subdir),
+	OPTION("log=%s", log),
+	OPTION("timeout=%u", timeout_seconds),
+	OPTION("nopassthrough", nopassthrough),
+	OPTION("-f", foreground),
+	OPTION("-d", debug),
+	OPTION("debug", debug),
+	OPTION("-h", help),
+	OPTION("--help", help),
+	OPTION("-V", version),
+	OPTION("--version", version),
+	/* Words of fstab that are for mount and the init system. */
+	FUSE_OPT_KEY("rw", KEY_IGNORED),
+	FUSE_OPT_KEY("defaults", KEY_IGNORED),
+	FUSE_OPT_KEY("auto", KEY_IGNORED),
+	FUSE_OPT_KEY("noauto", KEY_IGNORED),
+	FUSE_OPT_KEY("nofail", KEY_IGNORED),
+	FUSE_OPT_KEY("_netdev", KEY_IGNORED),
+	FUSE_OPT_END,
+};
+
+static int fail(const char *fmt, const char *what)
+{
+	fprintf(stderr, "vidasfs: ");
+	fprintf(stderr, fmt, what);
+	fprintf(stderr, "; see vidasfs --help\n");
+	return -1;
+}
+
+/* Mount options that libfuse knows; it says nothing useful about those that it does not. */
+static bool known(const char *option)
+{
+	static const char *const words[] = {
+		"allow_other", "default_permissions", "nosuid", "suid",	    "nodev",   "dev",
+		"noexec",      "exec",		      "noatime", "atime",   "nodiratime", "relatime",
+		"sync",	       "async",		      "dirsync", "nosymfollow", "ro",
+	};
+	static const char *const starts[] = { "fsname=", "subtype=", "max_read=", "x-" };
+	size_t i;
+
+	for (i = 0; i < VIDAS_ARRAY_SIZE(words); i++)
+		if (!strcmp(option, words[i]))
+			return true;
+	for (i = 0; i < VIDAS_ARRAY_SIZE(starts); i++)
+		if (!strncmp(option, starts[i], strlen(starts[i])))
+			return true;
+	return false;
+}
+
+static int each(void *data, const char *arg, int key, struct fuse_args *out)
+{
+	struct vidas_options *o = data;
+
+	(void)out;
+	switch (key) {
+	case KEY_IGNORED:
+		return 0;
+	case FUSE_OPT_KEY_NONOPT:
+		if (o->mountpoint)
+			return fail("one mount point, not also '%s'", arg);
+		o->mountpoint = strdup(arg);
+		return o->mountpoint ? 0 : -1;
+	default:
+		if (!strncmp(arg, "x-", 2))
+			return 0;
+		return known(arg) ? 1 : fail("unknown option '%s'", arg);
+	}
+}
+
+static int check(const struct vidas_options *o)
+{
+	char *end;
+
+	if (o->help || o->version)
+		return 0;
+	if (!o->mountpoint)
+		return fail("no mount point%s", "");
+	if (o->socket && o->domain)
+		return fail("socket= and domain= both say where vidasd is: give one%s", "");
+	if (o->domain && (strtoul(o->domain, &end, 10) > UINT32_MAX || *end || !*o->domain))
+		return fail("domain=%s is not the number of a domain", o->domain);
+	if (o->subdir && !o->container)
+		return fail("subdir=%s is below a container: give container= too", o->subdir);
+	if (o->container && !vidas_name_ok(o->container, strlen(o->container)))
+		return fail("container=%s is not a container's name", o->container);
+	if (o->subdir && (!*o->subdir || !vidas_path_ok(o->subdir, strlen(o->subdir))))
+		return fail("subdir=%s is not a path relative to the container", o->subdir);
+	return 0;
+}
+
+int vidas_options_parse(struct fuse_args *args, struct vidas_options *o)
+{
+	if (fuse_opt_parse(args, o, spec, each) < 0 || check(o) < 0)
+		return -EINVAL;
+	return 0;
+}
+
+void vidas_options_free(struct vidas_options *o)
+{
+	free(o->socket);
+	free(o->domain);
+	free(o->container);
+	free(o->subdir);
+	free(o->log);
+	free(o->mountpoint);
+	memset(o, 0, sizeof(*o));
+}

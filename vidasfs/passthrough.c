@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * FUSE passthrough (Linux 6.9): read, write and mmap of an open file run on the pool's own page
+ * cache, without the daemon. The kernel wants one backing id an inode while any open of it lives.
+ */
+#include "vidasfs/fs.h"
+
+#include <string.h>
+#include <sys/ioctl.h>
+
+#if VIDAS_FUSE_PASSTHROUGH
+
+/* <linux/fuse.h> of 6.9; Debian 12 has an older one. */
+struct backing_map {
+	int32_t fd;
+	uint32_t flags;
+	uint64_t padding;
+};
+#define BACKING_OPEN  _IOW(229, 1, struct backing_map)
+#define BACKING_CLOSE _IOW(229, 2, uint32_t)
+
+static int refused(struct vidas_branch *b, int err)
+{
+	switch (err) {
+	case EPERM:
+	case ELOOP:
+	case ENOTTY:
+	case EINVAL:
+	case EOPNOTSUPP:
+		break;
+	default:
+		return -err;
+	}
+	if (!atomic_exchange_explicit(&b->no_passthrough, true, memory_order_relaxed))
+		vidas_log(VIDAS_LOG_WARNING,
+			  "container %s: no passthrough (%s%s): reads and writes go through vidasfs, "
+			  "and mapped files are not coherent between domains",
+			  b->name, strerror(err),
+			  err == EPERM ? "; it takes CAP_SYS_ADMIN on the host" : "");
+	return -EOPNOTSUPP;
+}
+
+int vidas_backing_open(struct vidas_node *n, int fd, struct fuse_file_info *fi)
+{
+	struct vidas_branch *b = n->key.branch;
+	struct backing_map map = { .fd = fd };
+	int err = 0;
+
+	if (!vidas_fs.passthrough || atomic_load_explicit(&b->no_passthrough, memory_order_relaxed))
+		return -EOPNOTSUPP;
+	pthread_mutex_lock(&n->lock);
+	if (!n->backing_opens) {
+		n->backing_id = ioctl(fuse_session_fd(vidas_fs.se), BACKING_OPEN, &map);
+		if (n->backing_id <= 0)
+			err = refused(b, n->backing_id < 0 ? errno : EINVAL);
+	}
+	if (!err) {
+		n->backing_opens++;
+		fi->backing_id = n->backing_id;
+	}
+	pthread_mutex_unlock(&n->lock);
+	return err;
+}
+
+void vidas_backing_close(struct vidas_node *n)
+{
+	uint32_t id;
+
+	pthread_mutex_lock(&n->lock);
+	if (!--n->backing_opens) {
+		id = (uint32_t)n->backing_id;
+		if (ioctl(fuse_session_fd(vidas_fs.se), BACKING_CLOSE, &id) < 0 && errno != ENODEV)
+			vidas_log(VIDAS_LOG_ERR, "a backing id cannot be closed: %s",
+				  strerror(errno));
+	}
+	pthread_mutex_unlock(&n->lock);
+}
+
+#else
+
+int vidas_backing_open(struct vidas_node *n, int fd, struct fuse_file_info *fi)
+{
+	(void)n;
+	(void)fd;
+	(void)fi;
+	return -EOPNOTSUPP;
+}
+
+void vidas_backing_close(struct vidas_node *n)
+{
+	(void)n;
+}
+
+#endif

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Extended attributes. user.vidas.* by the table in pool/policy/attr.h; trusted.vidas.* are marks of
+ * vidasd that no domain sees; all others are those of the pool's file.
+ */
+#include "vidasfs/fs.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/xattr.h>
+
+#include "pool/policy/attr.h"
+
+/* One attribute request, for vidas_node_ask(). */
+struct asked {
+	const struct vidas_attr *attr;
+	const void *value;
+	void *out;
+	size_t size;
+	size_t got;
+	int flags;
+};
+
+static bool hidden(const char *name)
+{
+	return !strncmp(name, VIDAS_XATTR_MARK, strlen(VIDAS_XATTR_MARK));
+}
+
+/* Names of containers' attributes are on their directory only. */
+static bool misplaced(const struct vidas_attr *attr, const char *path)
+{
+	return attr->kind == VIDAS_ATTR_CONTAINER && *path;
+}
+
+static int ask_get(struct vidas_tree *t, const char *path, uint64_t ino, void *arg)
+{
+	struct asked *a = arg;
+	ssize_t got;
+
+	if (a->attr->kind == VIDAS_ATTR_ACTION || misplaced(a->attr, path))
+		return -ENODATA;
+	if (a->attr->kind == VIDAS_ATTR_POLICY)
+		got = vidas_policy_get(vidas_tree_fd(t), path, a->attr, a->out, a->size, NULL);
+	else
+		got = vidas_tree_attr_get(t, path, ino, a->attr->name, a->out, a->size);
+	/* The file is there: what is not is the value. */
+	if (got < 0)
+		return got == -ENOENT ? -ENODATA : (int)got;
+	a->got = (size_t)got;
+	return 0;
+}
+
+static void reply_value(fuse_req_t req, const void *value, size_t got, size_t size)
+{
+	if (!size)
+		fuse_reply_xattr(req, got);
+	else if (got > size)
+		fuse_reply_err(req, ERANGE);
+	else
+		fuse_reply_buf(req, value, got);
+}
+
+void vidas_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	struct vidas_node *n = vidas_node_of(ino);
+	char path[VIDAS_PROC_PATH_MAX];
+	struct asked a = { .size = XATTR_SIZE_MAX };
+	int fd, err = 0;
+	ssize_t got;
+	bool ours;
+
+	a.attr = vidas_attr_find(name, &ours);
+	if (vidas_node_is_list(n) || (ours && !a.attr) || hidden(name)) {
+		fuse_reply_err(req, ENODATA);
+		return;
+	}
+	a.out = malloc(XATTR_SIZE_MAX);
+	fd = a.out ? vidas_fd_get(n) : -ENOMEM;
+	if (fd < 0) {
+		err = fd;
+		goto out;
+	}
+	if (a.attr) {
+		err = vidas_node_ask(n, ask_get, &a);
+	} else {
+		got = getxattr(vidas_fd_path(fd, path), name, a.out, XATTR_SIZE_MAX);
+		err = got < 0 ? -errno : 0;
+		a.got = (size_t)got;
+	}
+	vidas_fd_put(n);
+out:
+	if (err)
+		fuse_reply_err(req, -err);
+	else
+		reply_value(req, a.out, a.got, size);
+	free(a.out);
+}
+
+/* Leaves out what no domain sees. */
+static size_t filter(char *list, size_t size)
+{
+	size_t kept = 0, len;
+
+	for (size_t i = 0; i < size; i += len) {
+		len = strnlen(list + i, size - i) + 1;
+		if (i + len > size)
+			break;
+		if (hidden(list + i))
+			continue;
+		memmove(list + kept, list + i, len);
+		kept += len;
+	}
+	return kept;
+}
+
+void vidas_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	struct vidas_node *n = vidas_node_of(ino);
+	char path[VIDAS_PROC_PATH_MAX], *list;
+	ssize_t got;
+	int fd;
+
+	if (vidas_node_is_list(n)) {
+		reply_value(req, "", 0, size);
+		return;
+	}
+	list = malloc(XATTR_LIST_MAX);
+	fd = list ? vidas_fd_get(n) : -ENOMEM;
+	if (fd < 0) {
+		fuse_reply_err(req, -fd);
+		goto out;
+	}
+	got = listxattr(vidas_fd_path(fd, path), list, XATTR_LIST_MAX);
+	if (got < 0)
+		fuse_reply_err(req, errno);
+	else
+		reply_value(req, list, filter(list, (size_t)got), size);
+	vidas_fd_put(n);
+out:
+	free(list);
+}
+
+static int ask_flush(struct vidas_tree *t, const char *path, uint64_t ino, void *arg)
+{
+	(void)arg;
+	return vidas_tree_flush(t, path, ino);
+}
+
+static int ask_set(struct vidas_tree *t, const char *path, uint64_t ino, void *arg)
+{
+	struct asked *a = arg;
+
+	if (misplaced(a->attr, path))
+		return -EINVAL;
+	return vidas_tree_attr_set(t, path, ino, a->attr->name, a->value, a->size);
+}
+
+static int policy_set(struct vidas_node *n, int fd, const struct asked *a)
+{
+	static const char through[] = "through";
+	char path[VIDAS_PROC_PATH_MAX], name[XATTR_NAME_MAX + 1];
+	int err;
+
+	snprintf(name, sizeof(name), VIDAS_XATTR_PREFIX "%s", a->attr->name);
+	/* From here on closing pushes: what was written before must not be left behind. */
+	if (n->key.branch->rooted && !strcmp(a->attr->name, "write_policy") &&
+	    a->size == strlen(through) && !memcmp(a->value, through, a->size)) {
+		err = vidas_node_ask(n, ask_flush, NULL);
+		if (err && err != -ENOENT)
+			return err;
+	}
+	return setxattr(vidas_fd_path(fd, path), name, a->value, a->size, a->flags) < 0 ? -errno :
+											  0;
+}
+
+static int set_ours(struct vidas_node *n, int fd, struct asked *a)
+{
+	int err = vidas_attr_check(a->attr, a->value, a->size);
+
+	if (err)
+		return err;
+	if (a->attr->kind == VIDAS_ATTR_POLICY)
+		return policy_set(n, fd, a);
+	return vidas_node_ask(n, ask_set, a);
+}
+
+void vidas_op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
+		       size_t size, int flags)
+{
+	struct vidas_node *n = vidas_node_of(ino);
+	struct asked a = { .value = value, .size = size, .flags = flags };
+	char path[VIDAS_PROC_PATH_MAX];
+	int fd, err;
+	bool ours;
+
+	a.attr = vidas_attr_find(name, &ours);
+	if (hidden(name) || (ours && !a.attr)) {
+		fuse_reply_err(req, ours ? EINVAL : EPERM);
+		return;
+	}
+	fd = vidas_fd_get(n);
+	if (fd < 0) {
+		fuse_reply_err(req, -fd);
+		return;
+	}
+	if (a.attr)
+		err = set_ours(n, fd, &a);
+	else
+		err = setxattr(vidas_fd_path(fd, path), name, value, size, flags) < 0 ? -errno : 0;
+	if (!err)
+		vidas_lease_changed(n->key.branch, n->key.ino, VIDAS_WIRE_RECALL_ATTRS);
+	vidas_fd_put(n);
+	fuse_reply_err(req, -err);
+}
+
+static int ask_remove(struct vidas_tree *t, const char *path, uint64_t ino, void *arg)
+{
+	struct asked *a = arg;
+
+	return misplaced(a->attr, path) ? -ENODATA :
+					  vidas_tree_attr_remove(t, path, ino, a->attr->name);
+}
+
+static int remove_named(int fd, const char *name)
+{
+	char path[VIDAS_PROC_PATH_MAX];
+
+	return removexattr(vidas_fd_path(fd, path), name) < 0 ? -errno : 0;
+}
+
+static int remove_ours(struct vidas_node *n, int fd, struct asked *a)
+{
+	char name[XATTR_NAME_MAX + 1];
+
+	switch (a->attr->kind) {
+	case VIDAS_ATTR_POLICY:
+		snprintf(name, sizeof(name), VIDAS_XATTR_PREFIX "%s", a->attr->name);
+		return remove_named(fd, name);
+	case VIDAS_ATTR_CONTAINER:
+		return vidas_node_ask(n, ask_remove, a);
+	case VIDAS_ATTR_ACTION:
+		return -ENODATA;
+	case VIDAS_ATTR_INFO:
+		break;
+	}
+	return -EPERM;
+}
+
+void vidas_op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	struct vidas_node *n = vidas_node_of(ino);
+	struct asked a = { 0 };
+	int fd, err;
+	bool ours;
+
+	a.attr = vidas_attr_find(name, &ours);
+	if (hidden(name) || (ours && !a.attr)) {
+		fuse_reply_err(req, ENODATA);
+		return;
+	}
+	fd = vidas_fd_get(n);
+	if (fd < 0) {
+		fuse_reply_err(req, -fd);
+		return;
+	}
+	err = a.attr ? remove_ours(n, fd, &a) : remove_named(fd, name);
+	if (!err)
+		vidas_lease_changed(n->key.branch, n->key.ino, VIDAS_WIRE_RECALL_ATTRS);
+	vidas_fd_put(n);
+	fuse_reply_err(req, -err);
+}
