@@ -24,7 +24,21 @@
  *
  * Restarts: when vidasd is restarted a call waits, reconnects, names again what the connection
  * has attached and joined, and goes on; after `timeout` (30 s unless $VIDAS_TIMEOUT says
- * otherwise, in seconds) it gives -ETIMEDOUT. Calls marked [shm] need vidasd for nothing.
+ * otherwise, in seconds) it gives -ETIMEDOUT. Calls marked [shm] need vidasd for nothing (but when
+ * one waits for a lock, vidasd is asked whether its owner lives: locks of the dead are taken over).
+ * A connection that has attached something keeps a thread, which notices a restart at once; it
+ * takes none of the program's signals.
+ *
+ * Locks in shared memory are held for microseconds. Who waits for one for 5 s, because its owner is
+ * stopped, gets -ETIMEDOUT. Contents of the shared memory that make no sense, which only a domain
+ * of the same container can have put there, give -EBADMSG.
+ *
+ * SIGBUS: memory of a resource that another domain has cut short cannot be touched; the kernel says
+ * so by SIGBUS. vidas_object_read and _write give -EIO instead. For that the first object joined
+ * takes SIGBUS, if the program has left it at its default; a fault outside of those two calls
+ * still ends the program as before. If the program has a handler of its own, or with
+ * $VIDAS_COPY=checked in the environment, the length is looked at before each copy instead, and
+ * only a cut at that very moment is a SIGBUS.
  *
  * fork: a child must not use handles of its parent; it opens a connection of its own.
  */
@@ -46,15 +60,15 @@ extern "C" {
 /* A domain id. 0 is the host (Dom0). */
 typedef uint32_t vidas_domain_id;
 
-struct vidas;		/* a connection of this process to vidasd */
-struct vidas_object;	/* a joined object */
+struct vidas;	     /* a connection of this process to vidasd */
+struct vidas_object; /* a joined object */
 
-#define VIDAS_NAME_MAX 255	 /* bytes of a container's name, without the NUL */
-#define VIDAS_RESOURCE_MAX 4095	 /* bytes of a resource's name, without the NUL */
-#define VIDAS_ATTR_NAME_MAX 63	 /* bytes of an object attribute's name, without the NUL */
+#define VIDAS_NAME_MAX	     255  /* bytes of a container's name, without the NUL */
+#define VIDAS_RESOURCE_MAX   4095 /* bytes of a resource's name, without the NUL */
+#define VIDAS_ATTR_NAME_MAX  63	  /* bytes of an object attribute's name, without the NUL */
 #define VIDAS_ATTR_VALUE_MAX 1024 /* bytes of an object attribute's value */
-#define VIDAS_MESSAGE_MAX 4096	 /* bytes of a notification */
-#define VIDAS_DOMAINS_MAX 64	 /* entries of a container's list of domains */
+#define VIDAS_MESSAGE_MAX    4096 /* bytes of a notification */
+#define VIDAS_DOMAINS_MAX    64	  /* entries of a container's list of domains */
 
 #define VIDAS_FOREVER INT64_C(-1) /* a timeout that never ends; timeouts are in microseconds */
 
@@ -108,7 +122,8 @@ VIDAS_API int vidas_container_leave(struct vidas *v, const char *name);
 
 /* Calls `each` with the name of every container that this domain may attach, in no order, until
  * it returns non-zero, which is then returned. */
-VIDAS_API int vidas_container_list(struct vidas *v, int (*each)(const char *name, void *arg), void *arg);
+VIDAS_API int vidas_container_list(struct vidas *v, int (*each)(const char *name, void *arg),
+				   void *arg);
 
 /* Objects: lifetime (Table 2) ----------------------------------------------------------------- */
 
@@ -148,7 +163,8 @@ struct vidas_locality {
 	uint64_t resident_bytes; /* of these, in the pool */
 	uint32_t objects;	 /* live objects on it */
 	uint32_t domains;	 /* entries used in domain[] */
-	vidas_domain_id domain[VIDAS_DOMAINS_MAX]; /* who has joined an object of it, or has it open */
+	vidas_domain_id
+		domain[VIDAS_DOMAINS_MAX]; /* who has joined an object of it, or has it open */
 };
 
 /*
@@ -167,8 +183,10 @@ VIDAS_API int vidas_object_get_locality(struct vidas *v, const char *container,
  * Predefined (paper §3.2.1): "name", "container" (text, not NUL-terminated), "offset", "size"
  * (uint64_t), "data" (void *: the mapped bytes of this object in this process, valid until
  * leave), "synchronized" ("true", "false"), "write_policy" ("through", "back"), "update_policy",
- * also spelt "read_policy" ("lazy", "eager"). Other names are the users' own, kept with the
- * object, seen by all who have it joined, gone with it.
+ * also spelt "read_policy" ("lazy", "eager"); also with a space, "write policy". Texts may be set
+ * with or without their NUL. Setting "through" first propagates what was written before; "eager"
+ * takes over what is newer in the backend now, and whenever somebody joins. Other names are the
+ * users' own, kept with the object, seen by all who have it joined, gone with it.
  */
 VIDAS_API ssize_t vidas_object_getattr(struct vidas_object *o, const char *name, void *value,
 				       size_t size);
@@ -190,8 +208,12 @@ VIDAS_API uint64_t vidas_object_size(const struct vidas_object *o);
  * other read and write calls on the resource, from any domain; disjoint ranges run in parallel.
  * With write_policy "through" a write has reached the backend before it returns (and is then not
  * [shm]). If another domain cut the resource short under the object: -EIO.
+ *
+ * Attached read-only: write gives -EROFS, and a read is not atomic even where synchronized is set,
+ * because to lock is to write.
  */
-VIDAS_API ssize_t vidas_object_read(struct vidas_object *o, void *buf, uint64_t offset, size_t size);
+VIDAS_API ssize_t vidas_object_read(struct vidas_object *o, void *buf, uint64_t offset,
+				    size_t size);
 VIDAS_API ssize_t vidas_object_write(struct vidas_object *o, const void *buf, uint64_t offset,
 				     size_t size);
 
@@ -202,6 +224,8 @@ VIDAS_API int vidas_object_flush(struct vidas_object *o);
 VIDAS_API int vidas_object_update(struct vidas_object *o);
 
 /* Objects: synchronization [shm] --------------------------------------------------------------- */
+
+/* Both: -EROFS attached read-only. */
 
 /*
  * Sends a message of `size` (0..4096) bytes to the object. Messages are kept in order and each is

@@ -27,8 +27,8 @@ int vidas_tree_attach(struct vidas *v, const char *container, struct vidas_tree 
 int vidas_tree_leave(struct vidas_tree *t);
 
 const char *vidas_tree_name(const struct vidas_tree *t);
-int vidas_tree_fd(
-	const struct vidas_tree *t); /* an O_RDONLY directory descriptor; owned by the tree */
+/* An O_RDONLY directory descriptor, owned by the tree. */
+int vidas_tree_fd(const struct vidas_tree *t);
 bool vidas_tree_readonly(const struct vidas_tree *t);
 bool vidas_tree_rooted(const struct vidas_tree *t); /* a backend is behind it */
 
@@ -67,15 +67,18 @@ int vidas_tree_attr_remove(struct vidas_tree *t, const char *path, uint64_t inod
 /* Events ---------------------------------------------------------------------------------------- */
 
 struct vidas_tree_events {
-	/* Drop what the kernel caches: names in directory `inode`, attributes of `inode` (kinds). When it
-	 * returns, vidasd is told that it is done. */
+	/* Drop what the kernel caches: names in directory `inode`, attributes of `inode` (kinds). When
+	 * it returns, vidasd is told that it is done. It may come for an inode that nobody changed
+	 * (one that shares a bucket of the lease table), and with inode 0, meaning all that is
+	 * cached of this tree: after a reconnect, since recalls may have been missed. */
 	void (*recall)(void *arg, struct vidas_tree *t, uint64_t inode, uint32_t kinds);
 	/* The containers that this domain may attach have changed. */
 	void (*containers)(void *arg);
 	void *arg;
 };
-/* Starts the thread that receives events on a lane of its own; they go on over reconnects. Stopped by
- * vidas_close(). Call before the first tree is attached. */
+/* Has events received, by a thread on a lane of its own; they go on over reconnects. Returns when they
+ * arrive, or -errno. Stopped by vidas_close(), which must not be called by a callback. Without it
+ * nothing may be cached: vidas_tree_cache_*() say false. */
 int vidas_tree_events(struct vidas *v, const struct vidas_tree_events *ev);
 
 /* Counters since vidas_open, for tests, benchmarks and `vidas stat`: messages sent to vidasd. */

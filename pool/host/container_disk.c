@@ -76,8 +76,10 @@ int vidas_host_disk_trash(struct host *h, const char *name)
 
 int vidas_host_disk_clone(const struct host_container *c, bool readonly)
 {
+	/* Private: what a domain mounts in it must not appear in the pool of the host. */
 	struct mount_attr attr = { .attr_set = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID |
-					       (readonly ? MOUNT_ATTR_RDONLY : 0u) };
+					       (readonly ? MOUNT_ATTR_RDONLY : 0u),
+				   .propagation = MS_PRIVATE };
 	char path[VIDAS_NAME_MAX + sizeof("containers//tree")];
 	int fd, err;
 

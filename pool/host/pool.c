@@ -232,7 +232,8 @@ static int pool_lock(struct host *h, const char *path)
 static int mount_privately(struct host *h, const char *path)
 {
 	struct mount_attr attr = { .attr_set = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID |
-					       MOUNT_ATTR_NOSYMFOLLOW };
+					       MOUNT_ATTR_NOSYMFOLLOW,
+				   .propagation = MS_PRIVATE };
 
 	h->mount_fd =
 		open_tree(h->pool_fd, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
