@@ -130,7 +130,8 @@ static void parties_close(const struct places *p, struct party *party)
 
 /* Place `i` of what was measured; beside place `peer` if that is not the same. */
 static void print_row(struct vidas_bench *b, const struct places *p, const struct step *step,
-		      const struct vidas_rounds *r, unsigned i, unsigned peer, const char *where)
+		      const struct vidas_rounds *r, unsigned i, unsigned peer,
+		      enum vidas_placement placement)
 {
 	const struct place *place = &p->place[i];
 	char name[80];
@@ -142,13 +143,15 @@ static void print_row(struct vidas_bench *b, const struct places *p, const struc
 		.kind = VIDAS_GOAL_NONE,
 	};
 
-	snprintf(name, sizeof(name), "%s, %s%s", step->name, place->name, where);
+	snprintf(name, sizeof(name), "%s, %s%s", step->name, place->name,
+		 vidas_place_name(placement));
 	if (i != peer) {
 		row.peer = p->place[peer].name;
 		row.peer_value = 1e6 / vidas_rounds_median(r, peer);
 		row.ratio = vidas_rounds_ratio(r, peer, i);
 	}
-	if (place->role == PLACE_JUDGED && p->place[peer].role == PLACE_PEER && step->judged) {
+	if (place->role == PLACE_JUDGED && p->place[peer].role == PLACE_PEER && step->judged &&
+	    vidas_place_judged(placement)) {
 		row.kind = VIDAS_GOAL_RATIO_MIN;
 		row.goal = 1.0;
 	}
@@ -158,8 +161,6 @@ static void print_row(struct vidas_bench *b, const struct places *p, const struc
 static void print(struct vidas_bench *b, const struct places *p, const struct step *step,
 		  enum vidas_placement placement, const struct vidas_rounds *r)
 {
-	const char *where = vidas_place_name(placement);
-
 	for (unsigned i = 0; i < p->n; i++) {
 		bool alone = true;
 
@@ -171,11 +172,11 @@ static void print(struct vidas_bench *b, const struct places *p, const struct st
 
 			if (!mount || !is_peer)
 				continue;
-			print_row(b, p, step, r, i, peer, where);
+			print_row(b, p, step, r, i, peer, placement);
 			alone = false;
 		}
 		if (alone)
-			print_row(b, p, step, r, i, i, where);
+			print_row(b, p, step, r, i, i, placement);
 	}
 }
 

@@ -41,9 +41,8 @@ void vidas_branch_put(struct vidas_branch *b)
 		return;
 	refs = atomic_load_explicit(&b->refs, memory_order_relaxed);
 	while (refs > 1)
-		if (atomic_compare_exchange_weak_explicit(&b->refs, &refs, refs - 1,
-							  memory_order_acq_rel,
-							  memory_order_relaxed))
+		if (atomic_compare_exchange_weak_explicit(
+			    &b->refs, &refs, refs - 1, memory_order_acq_rel, memory_order_relaxed))
 			return;
 
 	pthread_mutex_lock(&attach_lock);
@@ -172,6 +171,20 @@ struct vidas_branch *vidas_branch_of(struct vidas_tree *t)
 		vidas_branch_ref(b);
 	pthread_mutex_unlock(&list_lock);
 	return b;
+}
+
+void vidas_branches_close(void)
+{
+	struct vidas_branch *b, *next;
+
+	pthread_mutex_lock(&list_lock);
+	b = branches;
+	branches = NULL;
+	pthread_mutex_unlock(&list_lock);
+	for (; b; b = next) {
+		next = b->next;
+		branch_free(b);
+	}
 }
 
 void vidas_branch_hide(struct vidas_branch *b)

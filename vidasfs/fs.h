@@ -97,11 +97,14 @@ struct vidas_branch *vidas_branch_any(void);
 /* Its name does not lead to it any more: it is another's, or nobody's. */
 void vidas_branch_hide(struct vidas_branch *b);
 void vidas_branches_keep(char *const *names, size_t count); /* hides all others */
+/* At the end, when there are no requests any more: leaves all. */
+void vidas_branches_close(void);
 /* Enters the node of the container's directory, or of `subdir` in it; counts a lookup. */
 int vidas_branch_root(struct vidas_branch *b, const char *subdir, struct vidas_node **out);
 
 /* root.c */
-void vidas_root_changed(void *arg); /* the list of containers changed: vidas_tree_events.containers */
+void vidas_root_changed(
+	void *arg); /* the list of containers changed: vidas_tree_events.containers */
 
 /* Operations of the directory that lists the containers; the others refuse it. */
 void vidas_root_lookup(fuse_req_t req, const char *name);
@@ -127,7 +130,7 @@ struct vidas_node_key {
 
 struct vidas_node {
 	struct vidas_node_key key;
-	mode_t type; /* S_IFMT bits; never changes */
+	mode_t type;	       /* S_IFMT bits; never changes */
 	_Atomic bool imported; /* rooted directories: the backend's entries are in the tree */
 	_Atomic bool cached;   /* the kernel was ever allowed to cache its attributes */
 
@@ -144,10 +147,10 @@ struct vidas_node {
 	struct vidas_node *prev, *next; /* the shard's queue of nodes with a descriptor */
 
 	pthread_mutex_t lock;
-	unsigned writers;	 /* opens for writing */
-	unsigned backing_opens;	 /* opens in passthrough */
-	int backing_id;		 /* valid while there are any */
-	bool posix_locks;	 /* someone has locked it: closes must be heard of */
+	_Atomic unsigned writers; /* opens for writing; changed under lock */
+	unsigned backing_opens;	  /* opens in passthrough */
+	int backing_id;		  /* valid while there are any */
+	bool posix_locks;	  /* someone has locked it: closes must be heard of */
 	struct vidas_lock_owner *owners;
 	pthread_rwlock_t window_lock;
 	struct vidas_window *window; /* window_lock */
@@ -221,9 +224,9 @@ double vidas_lease_attrs(struct vidas_node *n);
 /* A change that was just made: returns when no other domain answers from before. Not in a section. */
 void vidas_lease_changed(struct vidas_branch *b, uint64_t ino, uint32_t kinds);
 void vidas_lease_recall(void *arg, struct vidas_tree *t, uint64_t ino, uint32_t kinds);
-void vidas_lease_drop_names(void);		  /* all names that the kernel caches */
+void vidas_lease_drop_names(void);		   /* all names that the kernel caches */
 void vidas_lease_drop_attrs(struct vidas_node *n); /* its attributes */
-void vidas_lease_init(void);			  /* finds out what the kernel can; once mounted */
+void vidas_lease_init(void);			   /* finds out what the kernel can; once mounted */
 
 /* The caller (identity.c) ------------------------------------------------------------------------ */
 
@@ -269,11 +272,14 @@ void vidas_locks_flush(struct vidas_handle *h, uint64_t owner);
 void vidas_locks_release(struct vidas_handle *h);
 
 /* ops_names.c: looks a name up within a lease section and fills `e`; counts a lookup on success. */
-int vidas_entry_fill(struct vidas_node *dir, int dirfd, const char *name, struct fuse_entry_param *e);
+int vidas_entry_fill(struct vidas_node *dir, int dirfd, const char *name,
+		     struct fuse_entry_param *e);
 /* Rooted containers (import.c); all of it is 0 or false, and no message, in others. ---------------- */
 
 /* Brings the backend's entries of a directory into the tree, once. */
 int vidas_dir_import(struct vidas_node *dir);
+/* `dir` was just made in `parent`: the backend has nothing to bring into it. */
+void vidas_dir_new(struct vidas_node *parent, struct vidas_node *dir);
 /* What must be so before a file's bytes are used: they are in the pool. `fd`: any of its inode. */
 int vidas_file_ready(struct vidas_node *n, int fd);
 /* Marks a file that can be written through mappings: those leave no trace in its mtime. */

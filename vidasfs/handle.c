@@ -105,7 +105,8 @@ void vidas_fd_trim(void)
 		return;
 	/* An eighth at once, so that the queues are not gone through for each new node. */
 	limit -= limit / 8;
-	while (atomic_load_explicit(&open_fds, memory_order_relaxed) > limit && dry < VIDAS_SHARDS) {
+	while (atomic_load_explicit(&open_fds, memory_order_relaxed) > limit &&
+	       dry < VIDAS_SHARDS) {
 		unsigned i = atomic_fetch_add_explicit(&trim_cursor, 1, memory_order_relaxed);
 		int fd = give_up(&vidas_shards[i % VIDAS_SHARDS]);
 
@@ -114,9 +115,10 @@ void vidas_fd_trim(void)
 			close(fd);
 	}
 	if (dry == VIDAS_SHARDS && !atomic_flag_test_and_set(&said))
-		vidas_log(VIDAS_LOG_WARNING,
-			  "more than %u descriptors are in use at once; raise the limit (ulimit -n)",
-			  vidas_fs.fd_limit);
+		vidas_log(
+			VIDAS_LOG_WARNING,
+			"more than %u descriptors are in use at once; raise the limit (ulimit -n)",
+			vidas_fs.fd_limit);
 }
 
 int vidas_fd_get(struct vidas_node *n)
@@ -130,7 +132,8 @@ int vidas_fd_get(struct vidas_node *n)
 	pthread_mutex_lock(&s->lock);
 	fd = n->fd;
 	if (fd < 0) {
-		fd = open_by_handle_at(n->key.branch->fd, n->handle, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		fd = open_by_handle_at(n->key.branch->fd, n->handle,
+				       O_PATH | O_NOFOLLOW | O_CLOEXEC);
 		if (fd < 0) {
 			fd = -errno;
 			pthread_mutex_unlock(&s->lock);
@@ -228,7 +231,8 @@ int vidas_node_path(struct vidas_node *n, char path[4096])
 	if (err == 1) {
 		/* Perhaps it has another name left: a handle finds it. */
 		h = handle_of(fd);
-		other = h ? open_by_handle_at(n->key.branch->fd, h, O_PATH | O_NOFOLLOW | O_CLOEXEC) :
+		other = h ? open_by_handle_at(n->key.branch->fd, h,
+					      O_PATH | O_NOFOLLOW | O_CLOEXEC) :
 			    -1;
 		free(h);
 		err = other < 0 ? 1 : path_of(n, other, path);

@@ -32,7 +32,7 @@ int vidas_identity_init(void)
 		CAP_SYS_ADMIN,	     /* mount, backing ids, trusted xattrs */
 		CAP_DAC_OVERRIDE,    /* the kernel has checked */
 		CAP_DAC_READ_SEARCH, /* open_by_handle_at */
-		CAP_CHOWN,     CAP_FOWNER, CAP_MKNOD, CAP_SETUID, CAP_SETGID, CAP_SETFCAP,
+		CAP_CHOWN,	     CAP_FOWNER, CAP_MKNOD, CAP_SETUID, CAP_SETGID, CAP_SETFCAP,
 	};
 	unsigned i;
 
@@ -48,8 +48,8 @@ int vidas_identity_init(void)
 		while (k < VIDAS_ARRAY_SIZE(keep) && keep[k] != i)
 			k++;
 		if (k == VIDAS_ARRAY_SIZE(keep))
-			capng_update(CAPNG_DROP, CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_INHERITABLE,
-				     i);
+			capng_update(CAPNG_DROP,
+				     CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_INHERITABLE, i);
 	}
 	if (capng_apply(CAPNG_SELECT_CAPS) < 0)
 		return vidas_fail(-EPERM, "cannot drop capabilities");
@@ -60,12 +60,18 @@ int vidas_identity_init(void)
 /* Threads share the umask until they ask for their own. */
 static void own_umask(mode_t mask)
 {
+	static _Thread_local mode_t now;
 	static _Thread_local bool own;
 
-	if (!own && unshare(CLONE_FS) == 0)
-		own = true;
-	if (own)
-		umask(mask);
+	if (own && mask == now)
+		return;
+	if (!own && unshare(CLONE_FS) < 0) {
+		vidas_log(VIDAS_LOG_ERR, "a thread gets no umask of its own: %s", strerror(errno));
+		return;
+	}
+	own = true;
+	now = mask;
+	umask(mask);
 }
 
 static _Thread_local bool assumed;

@@ -13,13 +13,25 @@ static int ask_import(struct vidas_tree *t, const char *path, uint64_t ino, void
 	return vidas_tree_import(t, path, ino);
 }
 
+static bool marked(struct vidas_node *n, const char *mark)
+{
+	char path[VIDAS_PROC_PATH_MAX];
+	int fd = vidas_fd_get(n);
+	bool yes = fd >= 0 && getxattr(vidas_fd_path(fd, path), mark, NULL, 0) >= 0;
+
+	if (fd >= 0)
+		vidas_fd_put(n);
+	return yes;
+}
+
 int vidas_dir_import(struct vidas_node *dir)
 {
-	int err;
+	int err = 0;
 
 	if (!dir->key.branch->rooted || atomic_load_explicit(&dir->imported, memory_order_acquire))
 		return 0;
-	err = vidas_node_ask(dir, ask_import, NULL);
+	if (!marked(dir, VIDAS_XATTR_IMPORTED))
+		err = vidas_node_ask(dir, ask_import, NULL);
 	if (err == -ENOENT)
 		return 0; /* removed, or never in the backend */
 	if (err < 0) {
@@ -29,6 +41,22 @@ int vidas_dir_import(struct vidas_node *dir)
 	}
 	atomic_store_explicit(&dir->imported, true, memory_order_release);
 	return 0;
+}
+
+void vidas_dir_new(struct vidas_node *parent, struct vidas_node *dir)
+{
+	char path[VIDAS_PROC_PATH_MAX];
+	int fd;
+
+	if (!parent->key.branch->rooted ||
+	    !atomic_load_explicit(&parent->imported, memory_order_acquire))
+		return; /* asked about when it is first looked into */
+	fd = vidas_fd_get(dir);
+	if (fd < 0)
+		return;
+	if (setxattr(vidas_fd_path(fd, path), VIDAS_XATTR_IMPORTED, "", 0, 0) == 0)
+		atomic_store_explicit(&dir->imported, true, memory_order_release);
+	vidas_fd_put(dir);
 }
 
 bool vidas_node_policy(struct vidas_node *n, const char *name, const char *value)
@@ -70,7 +98,8 @@ void vidas_file_touched(struct vidas_node *n, int fd)
 {
 	char path[VIDAS_PROC_PATH_MAX];
 
-	if (n->key.branch->rooted && setxattr(vidas_fd_path(fd, path), VIDAS_XATTR_TOUCHED, "", 0, 0) < 0)
+	if (n->key.branch->rooted &&
+	    setxattr(vidas_fd_path(fd, path), VIDAS_XATTR_TOUCHED, "", 0, 0) < 0)
 		vidas_log(VIDAS_LOG_ERR, "container %s: a file cannot be marked as changed: %s",
 			  n->key.branch->name, strerror(errno));
 }

@@ -4,9 +4,10 @@
  *
  * Reads are answered from a mapping of the pool's file: the kernel copies from its page cache to
  * the reader, once. A file that is cut short meanwhile would make that copy fail. So it is done
- * only under a lease on attributes, within a section: nobody has the file open for writing then,
- * and whoever wants to cut it recalls the lease first, which waits for the section. Other files,
- * and those with holes (to map a hole is to fill it), are read into a buffer of the thread.
+ * only under a lease on attributes, within a section: no other domain has the file open for writing
+ * then, and whoever wants to cut it recalls the lease first, which waits for the section. We
+ * ourselves cut with window_lock held for writing. Other files, and those with holes (to map a hole
+ * is to fill it), are read into a buffer of the thread.
  *
  * Writes never touch a mapping: pwrite gives errors, a store gives signals.
  */
@@ -110,21 +111,22 @@ static bool read_mapped(fuse_req_t req, struct vidas_node *n, int fd, size_t siz
 {
 	struct iovec iov;
 	struct stat st;
+	bool done = false;
 
-	if (vidas_lease_attrs(n) <= 0 || fstat(fd, &st) < 0 || off >= st.st_size ||
-	    st.st_blocks * 512 < st.st_size)
+	if (vidas_lease_attrs(n) <= 0 || !window_get(n, fd, (size_t)off + size))
 		return false;
-	if ((off_t)size > st.st_size - off)
-		size = (size_t)(st.st_size - off);
-	if (!window_get(n, fd, (size_t)off + size))
-		return false;
-	iov = (struct iovec){ n->window->base + off, size };
 	/* Who has the reply may close the file. */
 	vidas_node_ref(n);
-	fuse_reply_iov(req, &iov, 1);
+	if (fstat(fd, &st) == 0 && off < st.st_size && st.st_blocks * 512 >= st.st_size) {
+		if ((off_t)size > st.st_size - off)
+			size = (size_t)(st.st_size - off);
+		iov = (struct iovec){ n->window->base + off, size };
+		fuse_reply_iov(req, &iov, 1);
+		done = true;
+	}
 	pthread_rwlock_unlock(&n->window_lock);
 	vidas_node_unref(n);
-	return true;
+	return done;
 }
 
 void vidas_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,

@@ -14,8 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SECTIONS 256u /* threads that may let the kernel cache; more of them just do not */
-#define INC_EPOCH 8   /* FUSE_NOTIFY_INC_EPOCH */
+#define SECTIONS  256u /* threads that may let the kernel cache; more of them just do not */
+#define INC_EPOCH 8    /* FUSE_NOTIFY_INC_EPOCH */
 
 /* fuse_out_header */
 struct notice {
@@ -97,7 +97,8 @@ static void sections_wait(void)
 			continue;
 		while (atomic_load_explicit(&sections[i].seq, memory_order_acquire) == seq) {
 			if (!vidas_remaining_us(deadline)) {
-				vidas_log(VIDAS_LOG_ERR, "a reply hangs; its lease has ended meanwhile");
+				vidas_log(VIDAS_LOG_ERR,
+					  "a reply hangs; its lease has ended meanwhile");
 				return;
 			}
 			pause_us(10);
@@ -119,7 +120,12 @@ double vidas_lease_attrs(struct vidas_node *n)
 {
 	struct vidas_tree *t = n->key.branch->tree;
 
-	if (!mine || !vidas_tree_cache_attrs(t, n->key.ino))
+	/* Our kernel knows of what is written here, but not that a store has changed the times: on a
+	 * tmpfs it has not. */
+	if (!mine ||
+	    (!n->key.branch->volatile_pool &&
+	     atomic_load_explicit(&n->writers, memory_order_relaxed)) ||
+	    !vidas_tree_cache_attrs(t, n->key.ino))
 		return 0;
 	atomic_store_explicit(&n->cached, true, memory_order_relaxed);
 	return vidas_tree_cache_seconds(t);

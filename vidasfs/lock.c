@@ -195,7 +195,8 @@ static void wait_for(fuse_req_t req, const struct waiter *what)
 	if (!err)
 		err = waiters_start();
 	if (!err && waiters_count >= WAITERS_MAX) {
-		vidas_log(VIDAS_LOG_WARNING, "%u requests wait for locks: no more may", WAITERS_MAX);
+		vidas_log(VIDAS_LOG_WARNING, "%u requests wait for locks: no more may",
+			  WAITERS_MAX);
 		err = -ENOLCK;
 	}
 	if (!err) {

@@ -88,10 +88,19 @@ static void want_passthrough(struct fuse_conn_info *conn)
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	static const uint64_t wanted[] = {
-		FUSE_CAP_HANDLE_KILLPRIV_V2, FUSE_CAP_POSIX_LOCKS, FUSE_CAP_FLOCK_LOCKS,
-		FUSE_CAP_POSIX_ACL,	     FUSE_CAP_DONT_MASK,   FUSE_CAP_CACHE_SYMLINKS,
-		FUSE_CAP_ATOMIC_O_TRUNC,     FUSE_CAP_ASYNC_DIO,   FUSE_CAP_PARALLEL_DIROPS,
-		FUSE_CAP_READDIRPLUS,	     FUSE_CAP_READDIRPLUS_AUTO,
+#ifdef FUSE_CAP_HANDLE_KILLPRIV_V2
+		FUSE_CAP_HANDLE_KILLPRIV_V2,
+#endif
+		FUSE_CAP_POSIX_LOCKS,
+		FUSE_CAP_FLOCK_LOCKS,
+		FUSE_CAP_POSIX_ACL,
+		FUSE_CAP_DONT_MASK,
+		FUSE_CAP_CACHE_SYMLINKS,
+		FUSE_CAP_ATOMIC_O_TRUNC,
+		FUSE_CAP_ASYNC_DIO,
+		FUSE_CAP_PARALLEL_DIROPS,
+		FUSE_CAP_READDIRPLUS,
+		FUSE_CAP_READDIRPLUS_AUTO,
 #ifdef FUSE_CAP_DIRECT_IO_ALLOW_MMAP
 		FUSE_CAP_DIRECT_IO_ALLOW_MMAP,
 #endif
@@ -186,8 +195,9 @@ static int connect_vidasd(const struct vidas_options *o)
 			return 0;
 	}
 	snprintf(reason, sizeof(reason), "%s", vidas_error_text());
-	return vidas_fail(err, "%s; start vidasd, and name this domain's socket by -o domain=ID or "
-			       "-o socket=PATH",
+	return vidas_fail(err,
+			  "%s; start vidasd, and name this domain's socket by -o domain=ID or "
+			  "-o socket=PATH",
 			  *reason ? reason : strerror(-err));
 }
 
@@ -259,7 +269,8 @@ static void detach(const struct vidas_options *o, int ready_fd)
 	else
 		log = sd_journal_stream_fd("vidasfs", LOG_INFO, 1);
 	if (log < 0 && o->log)
-		vidas_log(VIDAS_LOG_WARNING, "log=%s: %s: there is no log", o->log, strerror(errno));
+		vidas_log(VIDAS_LOG_WARNING, "log=%s: %s: there is no log", o->log,
+			  strerror(errno));
 	if (log >= 0 && !o->log && fstat(log, &st) == 0) {
 		snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)st.st_dev,
 			 (uintmax_t)st.st_ino);
@@ -320,6 +331,7 @@ static int serve(struct fuse_args *args, const struct vidas_options *o, int read
 out:
 	if (err)
 		vidas_log(VIDAS_LOG_ERR, "%s", vidas_fail_text());
+	vidas_branches_close();
 	vidas_close(vidas_fs.v);
 	if (vidas_fs.se) {
 		fuse_remove_signal_handlers(vidas_fs.se);
@@ -371,8 +383,8 @@ int main(int argc, char **argv)
 	vidas_log_init("vidasfs", o->debug ? VIDAS_LOG_DEBUG : VIDAS_LOG_INFO);
 	fuse_set_log_func(fuse_says);
 	/* First, so that the user's fsname= is the last word. */
-	if (fuse_opt_insert_arg(&args, 1,
-				"-odefault_permissions,allow_other,subtype=vidas,fsname=vidas") < 0 ||
+	if (fuse_opt_insert_arg(
+		    &args, 1, "-odefault_permissions,allow_other,subtype=vidas,fsname=vidas") < 0 ||
 	    (o->debug && fuse_opt_add_arg(&args, "-odebug") < 0))
 		goto out;
 	status = serve(&args, o, o->foreground || o->debug ? -1 : background());

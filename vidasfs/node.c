@@ -198,7 +198,8 @@ void vidas_nodes_each(void (*each)(struct vidas_node *n))
 		}
 		pthread_mutex_unlock(&s->lock);
 		if (!all)
-			vidas_log(VIDAS_LOG_ERR, "out of memory: attributes stay cached until their lease ends");
+			vidas_log(VIDAS_LOG_ERR,
+				  "out of memory: attributes stay cached until their lease ends");
 		for (size_t j = 0; j < count; j++) {
 			each(all[j]);
 			vidas_node_unref(all[j]);

@@ -57,7 +57,8 @@ static int set_mode(int fd, mode_t mode)
 	return err;
 }
 
-/* Whoever reads it from a mapping (io.c) holds a lease: it ends before the file gets shorter. */
+/* Whoever reads it from a mapping (io.c) holds a lease, which ends before the file gets shorter; or,
+ * here, the lock of its window. */
 int vidas_file_cut(struct vidas_node *n, int fd, off_t size)
 {
 	struct vidas_branch *b = n->key.branch;
@@ -67,7 +68,9 @@ int vidas_file_cut(struct vidas_node *n, int fd, off_t size)
 	if (err)
 		return err;
 	vidas_tree_write_begin(b->tree, n->key.ino);
+	pthread_rwlock_wrlock(&n->window_lock);
 	err = truncate(vidas_fd_path(fd, path), size) < 0 ? -errno : 0;
+	pthread_rwlock_unlock(&n->window_lock);
 	vidas_tree_write_end(b->tree, n->key.ino);
 	return err;
 }

@@ -106,7 +106,7 @@ static int add(struct listing *l, struct dir *d, const struct dirent *de)
 {
 	bool dots = !strcmp(de->d_name, ".") || !strcmp(de->d_name, "..");
 	struct fuse_entry_param e = { .attr.st_ino = de->d_ino,
-				      .attr.st_mode = DTTOIF(de->d_type) };
+				      .attr.st_mode = (mode_t)DTTOIF(de->d_type) };
 	size_t left = l->size - l->used, need;
 	int err;
 

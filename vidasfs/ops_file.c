@@ -22,11 +22,14 @@ int vidas_handle_fd(struct vidas_handle *h)
 /* The first open for writing of the inode in this domain tells the others, the last close too. */
 static void writers_begin(struct vidas_node *n)
 {
+	struct vidas_branch *b = n->key.branch;
+
 	pthread_mutex_lock(&n->lock);
-	if (!n->writers++) {
-		vidas_tree_write_begin(n->key.branch->tree, n->key.ino);
-		/* What our own kernel caches was true until now. */
-		if (atomic_exchange_explicit(&n->cached, false, memory_order_relaxed))
+	if (!atomic_fetch_add_explicit(&n->writers, 1, memory_order_relaxed)) {
+		vidas_tree_write_begin(b->tree, n->key.ino);
+		/* From here on stores may change its times, see vidas_lease_attrs(). */
+		if (!b->volatile_pool &&
+		    atomic_exchange_explicit(&n->cached, false, memory_order_relaxed))
 			vidas_lease_drop_attrs(n);
 	}
 	pthread_mutex_unlock(&n->lock);
@@ -35,7 +38,7 @@ static void writers_begin(struct vidas_node *n)
 static void writers_end(struct vidas_node *n)
 {
 	pthread_mutex_lock(&n->lock);
-	if (!--n->writers)
+	if (atomic_fetch_sub_explicit(&n->writers, 1, memory_order_relaxed) == 1)
 		vidas_tree_write_end(n->key.branch->tree, n->key.ino);
 	pthread_mutex_unlock(&n->lock);
 }
@@ -126,7 +129,8 @@ void vidas_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		fuse_reply_err(req, -fd);
 		return;
 	}
-	if (n->key.branch->readonly && ((fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC)))
+	if (n->key.branch->readonly &&
+	    ((fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC)))
 		err = -EROFS;
 	if (!err)
 		err = vidas_file_ready(n, fd);
@@ -176,8 +180,8 @@ static void created_fill(struct vidas_node *dir, int dirfd, const char *name, st
 	e->ino = vidas_node_id(n);
 	if (name)
 		e->entry_timeout = vidas_lease_names(dir);
-	if (e->entry_timeout > 0 && (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-				     st.st_ino != n->key.ino))
+	if (e->entry_timeout > 0 &&
+	    (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_ino != n->key.ino))
 		e->entry_timeout = 0;
 	e->attr_timeout = vidas_lease_attrs(n);
 	if (fstat(fd, &e->attr) < 0)

@@ -155,6 +155,8 @@ static void make(fuse_req_t req, fuse_ino_t parent, const char *name, const stru
 		vidas_lease_changed(dir->key.branch, dir->key.ino, NAMES_AND_ATTRS);
 		vidas_lease_enter();
 		err = vidas_entry_fill(dir, fd, name, &e);
+		if (!err && S_ISDIR(m->mode))
+			vidas_dir_new(dir, vidas_node_of(e.ino));
 		if (err)
 			fuse_reply_err(req, -err);
 		else

@@ -2,17 +2,24 @@
 /* The command line. */
 #include "vidasfs/fs.h"
 
+#include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define OPTION(template, field)                                                                    \
-	{                                                                                          \
-		template, offsetof(struct vidas_options, field), 1                                 \
+#define OPTION(template, field)                                    \
+	{                                                          \
+		template, offsetof(struct vidas_options, field), 1 \
 	}
 
 enum key { KEY_IGNORED = 1 };
+
+/* FUSE_OPT_KEY() without its conversion from unsigned. */
+#define IGNORED(word)                       \
+	{                                   \
+		word, UINT_MAX, KEY_IGNORED \
+	}
 
 static const struct fuse_opt spec[] = {
 	OPTION("socket=%s", socket),
@@ -30,12 +37,12 @@ static const struct fuse_opt spec[] = {
 	OPTION("-V", version),
 	OPTION("--version", version),
 	/* Words of fstab that are for mount and the init system. */
-	FUSE_OPT_KEY("rw", KEY_IGNORED),
-	FUSE_OPT_KEY("defaults", KEY_IGNORED),
-	FUSE_OPT_KEY("auto", KEY_IGNORED),
-	FUSE_OPT_KEY("noauto", KEY_IGNORED),
-	FUSE_OPT_KEY("nofail", KEY_IGNORED),
-	FUSE_OPT_KEY("_netdev", KEY_IGNORED),
+	IGNORED("rw"),
+	IGNORED("defaults"),
+	IGNORED("auto"),
+	IGNORED("noauto"),
+	IGNORED("nofail"),
+	IGNORED("_netdev"),
 	FUSE_OPT_END,
 };
 
@@ -51,9 +58,15 @@ static int fail(const char *fmt, const char *what)
 static bool known(const char *option)
 {
 	static const char *const words[] = {
-		"allow_other", "default_permissions", "nosuid", "suid",	    "nodev",   "dev",
-		"noexec",      "exec",		      "noatime", "atime",   "nodiratime", "relatime",
-		"sync",	       "async",		      "dirsync", "nosymfollow", "ro",
+		"allow_other", "default_permissions",
+		"nosuid",      "suid",
+		"nodev",       "dev",
+		"noexec",      "exec",
+		"noatime",     "atime",
+		"nodiratime",  "relatime",
+		"sync",	       "async",
+		"dirsync",     "nosymfollow",
+		"ro",
 	};
 	static const char *const starts[] = { "fsname=", "subtype=", "max_read=", "x-" };
 	size_t i;

@@ -32,11 +32,12 @@ static int refused(struct vidas_branch *b, int err)
 		return -err;
 	}
 	if (!atomic_exchange_explicit(&b->no_passthrough, true, memory_order_relaxed))
-		vidas_log(VIDAS_LOG_WARNING,
-			  "container %s: no passthrough (%s%s): reads and writes go through vidasfs, "
-			  "and mapped files are not coherent between domains",
-			  b->name, strerror(err),
-			  err == EPERM ? "; it takes CAP_SYS_ADMIN on the host" : "");
+		vidas_log(
+			VIDAS_LOG_WARNING,
+			"container %s: no passthrough (%s%s): reads and writes go through vidasfs, "
+			"and mapped files are not coherent between domains",
+			b->name, strerror(err),
+			err == EPERM ? "; it takes CAP_SYS_ADMIN on the host" : "");
 	return -EOPNOTSUPP;
 }
 

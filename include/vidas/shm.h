@@ -24,17 +24,17 @@
 #include <stdint.h>
 
 #define VIDAS_SHM_CONTROL_MAGIC UINT64_C(0x4c54435341444956) /* "VIDASCTL" */
-#define VIDAS_SHM_LEASE_MAGIC UINT64_C(0x5341454c44495656)	 /* "VVIDLEAS" */
-#define VIDAS_SHM_VERSION 1u
+#define VIDAS_SHM_LEASE_MAGIC	UINT64_C(0x5341454c44495656) /* "VVIDLEAS" */
+#define VIDAS_SHM_VERSION	1u
 
 #define VIDAS_SHM_WAITERS (UINT32_C(1) << 31)
 
 /* Control file -------------------------------------------------------------------------------- */
 
-#define VIDAS_SHM_RANGES 60u	     /* range locks held at once on one resource */
-#define VIDAS_SHM_SLOTS 1024u	     /* objects at once on one resource */
-#define VIDAS_SHM_ATTR_BYTES 4096u   /* one image of an object's attributes */
-#define VIDAS_SHM_RING_BYTES 32768u  /* notifications of an object; a power of two */
+#define VIDAS_SHM_RANGES     60u    /* range locks held at once on one resource */
+#define VIDAS_SHM_SLOTS	     1024u  /* objects at once on one resource */
+#define VIDAS_SHM_ATTR_BYTES 4096u  /* one image of an object's attributes */
+#define VIDAS_SHM_RING_BYTES 32768u /* notifications of an object; a power of two */
 
 /* A held range lock; free when owner is 0. Guarded by `range_lock`. */
 struct vidas_shm_range {
@@ -52,8 +52,8 @@ struct vidas_shm_resource {
 	uint64_t inode;
 	uint8_t handle[40]; /* vidasd's own: tells the inode from a later one of that number */
 
-	_Atomic uint32_t range_lock;  /* guards range[] */
-	_Atomic uint32_t range_event; /* futex: counts releases */
+	_Atomic uint32_t range_lock;	/* guards range[] */
+	_Atomic uint32_t range_event;	/* futex: counts releases */
 	_Atomic uint32_t range_waiters; /* a hint: 0 saves the wake-up call */
 	uint8_t pad1[52];
 
@@ -139,7 +139,8 @@ _Static_assert(offsetof(struct vidas_shm_object, ring) == 12288, "layout");
  * VIDAS_SHM_LEASE_US". Buckets are chosen by inode number; two inodes in one bucket only cost a
  * recall too many. Protocol (C11, all seq_cst):
  *   to cache   set own bit in `cached`, THEN read the attributes or the name, reply with a time-out
- *              of at most VIDAS_SHM_LEASE_US. Attributes are not cached while `writers` has a bit.
+ *              of at most VIDAS_SHM_LEASE_US. Attributes are not cached while `writers` has the bit
+ *              of another session: what the own one writes its kernel knows.
  *   to change  make the change, THEN look at `cached`; if it has bits but one's own, have vidasd
  *              recall them, and acknowledge the change only after that (or after
  *              VIDAS_SHM_LEASE_US, whichever is first: a lease is never longer than that).
@@ -154,7 +155,7 @@ _Static_assert(offsetof(struct vidas_shm_object, ring) == 12288, "layout");
 #define VIDAS_SHM_LEASE_BUCKETS 8192u /* a power of two */
 #define VIDAS_SHM_LEASE_SLOTS	63u   /* sessions with a slot; others do without caching */
 #define VIDAS_SHM_LEASE_REST	63u   /* the bit in `writers` of all sessions without a slot */
-#define VIDAS_SHM_LEASE_US (5 * 1000 * 1000)
+#define VIDAS_SHM_LEASE_US	(5 * 1000 * 1000)
 
 struct vidas_shm_lease {
 	_Atomic uint64_t cached;  /* bit per slot */

@@ -163,8 +163,8 @@ struct vidas_locality {
 	uint64_t resident_bytes; /* of these, in the pool */
 	uint32_t objects;	 /* live objects on it */
 	uint32_t domains;	 /* entries used in domain[] */
-	vidas_domain_id
-		domain[VIDAS_DOMAINS_MAX]; /* who has joined an object of it, or has it open */
+	/* who has joined an object of it, or has it open */
+	vidas_domain_id domain[VIDAS_DOMAINS_MAX];
 };
 
 /*

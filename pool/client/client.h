@@ -86,6 +86,8 @@ struct vidas {
 	bool events_wanted;
 	/* Recalls reach us just now: caching is allowed. */
 	atomic_bool events_live;
+	/* When the session was lost, 0 while there is one. */
+	_Atomic int64_t lost_us;
 };
 
 /* A container that is attached, or was created and so may be attached without asking. */

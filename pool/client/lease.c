@@ -236,7 +236,8 @@ static bool written(const struct vidas_tree *t, uint64_t inode)
 	struct vidas_leases *l = leases_of(t->c);
 	uint32_t bucket = vidas_shm_lease_bucket(inode);
 
-	return l && atomic_load_explicit(&l->table->bucket[bucket].writers, memory_order_seq_cst);
+	return l && atomic_load_explicit(&l->table->bucket[bucket].writers, memory_order_seq_cst) &
+			    ~own_bit(t->c);
 }
 
 bool vidas_tree_cache_names(struct vidas_tree *t, uint64_t inode)
@@ -267,6 +268,25 @@ static void wait_out(int64_t since_us)
 		;
 }
 
+/*
+ * Has there been no vidasd for longer than a lease? Nobody caches without one, so what was cached
+ * has run out, whatever the bits say. Asked after a change: who caches again because vidasd comes
+ * back just now sees the change.
+ */
+static bool all_run_out(struct vidas *v)
+{
+	int64_t lost_us = atomic_load_explicit(&v->lost_us, memory_order_relaxed);
+	struct vidas_channel *ch;
+	int err;
+
+	if (!lost_us || vidas_remaining_us(lost_us + VIDAS_SHM_LEASE_US))
+		return false;
+	err = vidas_channel_connect(v->address, &ch);
+	if (!err)
+		vidas_channel_close(ch);
+	return err == -ECONNREFUSED || err == -ENOENT;
+}
+
 void vidas_tree_changed(struct vidas_tree *t, uint64_t inode, uint32_t kinds)
 {
 	struct vidas_leases *l = leases_of(t->c);
@@ -285,7 +305,7 @@ void vidas_tree_changed(struct vidas_tree *t, uint64_t inode, uint32_t kinds)
 		atomic_fetch_or_explicit(&l->table->bucket[vidas_shm_lease_bucket(inode)].cached, 0,
 					 memory_order_seq_cst) &
 		~own_bit(t->c);
-	if (!body.slots)
+	if (!body.slots || all_run_out(t->c->v))
 		return;
 	since_us = vidas_now_us();
 	call.timeout_us = VIDAS_SHM_LEASE_US;

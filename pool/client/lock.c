@@ -6,8 +6,7 @@
  */
 #include "pool/client/shm.h"
 
-#include <limits.h>
-#include <unistd.h>
+#include <sched.h>
 
 #include "pool/base/base.h"
 
@@ -26,9 +25,11 @@ unsigned vidas_spin_count(void)
 {
 	static _Atomic int cpus;
 	int n = atomic_load_explicit(&cpus, memory_order_relaxed);
+	cpu_set_t set;
 
 	if (!n) {
-		n = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 2 : 1;
+		/* As this process may use them: the owner cannot run while we spin on the only one. */
+		n = sched_getaffinity(0, sizeof(set), &set) || CPU_COUNT(&set) > 1 ? 2 : 1;
 		atomic_store_explicit(&cpus, n, memory_order_relaxed);
 	}
 	return n > 1 ? SPINS : 0;

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "pool/client/object.h"
 
@@ -11,6 +12,7 @@
 
 static pthread_mutex_t default_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct vidas *default_connection;
+static pid_t default_pid; /* who opened it */
 
 static int timeout_read(int64_t *timeout_us)
 {
@@ -106,6 +108,9 @@ void vidas_close(struct vidas *v)
 
 static void default_close(void)
 {
+	/* A child that ends says nothing on its parent's connection. */
+	if (default_pid != getpid())
+		return;
 	pthread_mutex_lock(&default_lock);
 	vidas_close(default_connection);
 	default_connection = NULL;
@@ -118,8 +123,10 @@ int vidas_default(struct vidas **out)
 	int err = 0;
 
 	pthread_mutex_lock(&default_lock);
-	if (!default_connection)
+	if (!default_connection) {
 		err = vidas_open(NULL, &default_connection);
+		default_pid = getpid();
+	}
 	if (!err && !registered)
 		registered = !atexit(default_close);
 	if (!err)

@@ -135,6 +135,7 @@ static void session_publish(struct vidas *v, struct vidas_lane *lane,
 	v->lanes = 1;
 	v->lanes_max = VIDAS_LANES_MAX;
 	v->live = true;
+	atomic_store_explicit(&v->lost_us, 0, memory_order_relaxed);
 	pthread_cond_broadcast(&v->changed);
 	pthread_mutex_unlock(&v->lock);
 }
@@ -223,6 +224,7 @@ static void session_lost(struct vidas *v)
 	struct vidas_lane *idle = v->idle, *stuck = v->stuck;
 
 	v->live = false;
+	atomic_store_explicit(&v->lost_us, vidas_now_us(), memory_order_relaxed);
 	v->lanes = 0;
 	v->idle = v->stuck = NULL;
 	pthread_cond_broadcast(&v->changed);

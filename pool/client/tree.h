@@ -36,7 +36,7 @@ bool vidas_tree_rooted(const struct vidas_tree *t); /* a backend is behind it */
 
 /* Announces that this domain's kernel is about to cache names in directory `inode`, or attributes
  * of `inode`. Call BEFORE reading what will be cached. False: it must not be cached (no slot, or,
- * for attributes, open for writing somewhere). */
+ * for attributes, open for writing in another session). */
 bool vidas_tree_cache_names(struct vidas_tree *t, uint64_t inode);
 bool vidas_tree_cache_attrs(struct vidas_tree *t, uint64_t inode);
 /* The time-out that goes with a true from these, in seconds; ends before the lease does. */

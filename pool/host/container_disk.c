@@ -16,8 +16,7 @@
 
 static int fill(int dir)
 {
-	if (mkdirat(dir, "tree", 0755) < 0 || mkdirat(dir, "control", 0700) < 0 ||
-	    mkdirat(dir, "known", 0700) < 0)
+	if (mkdirat(dir, "tree", 0755) < 0 || mkdirat(dir, "control", 0700) < 0)
 		return -errno;
 	return vidas_host_leases_make(dir);
 }

@@ -175,9 +175,10 @@ static int domains_load(struct host *h)
 
 int vidas_host_domains_open(struct host *h)
 {
-	int err = domain_open(h, 0, 0);
+	int err = domains_load(h);
 
-	return err < 0 ? err : domains_load(h);
+	/* Last: who reaches the administrator's socket finds all others. */
+	return err < 0 ? err : domain_open(h, 0, 0);
 }
 
 static void remove_directory(struct host *h, vidas_domain_id id)

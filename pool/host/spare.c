@@ -64,6 +64,7 @@ static int spare_make(struct host *h, struct host_container **out)
 int vidas_host_container_spare(struct host *h, struct host_container **out)
 {
 	struct host_container *c;
+	bool low;
 
 	pthread_mutex_lock(&h->cleaner_lock);
 	c = h->spares;
@@ -71,8 +72,13 @@ int vidas_host_container_spare(struct host *h, struct host_container **out)
 		LL_DELETE(h->spares, c);
 		h->spare_count--;
 	}
+	low = h->spare_count == SPARES / 2;
 	pthread_mutex_unlock(&h->cleaner_lock);
-	atomic_store_explicit(&h->cleaner_due, true, memory_order_relaxed);
+	/* The next tick does, but in a burst. */
+	if (low)
+		vidas_host_cleaner_wake(h);
+	else
+		atomic_store_explicit(&h->cleaner_due, true, memory_order_relaxed);
 	if (!c)
 		return spare_make(h, out);
 	*out = c;

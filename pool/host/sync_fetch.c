@@ -144,11 +144,9 @@ static int fetch_begin(struct fetch *f)
 	err = sync_known_get(f->s, f->key, &f->rec);
 	if (err && err != -ENOENT)
 		return err;
-	f->known = !err && (f->rec.flags & SYNC_AGREED);
-	if (!f->known) {
-		f->rec = (struct sync_record){ 0 };
+	f->known = f->rec.flags & SYNC_AGREED;
+	if (!f->known)
 		return 0;
-	}
 	f->st.size_bytes = f->rec.size;
 	f->st.version = f->rec.version;
 	return sync_note_fetching(f->s, f->key, &f->rec, &f->was);
@@ -175,6 +173,7 @@ static int fetch_finish(struct fetch *f)
 		return -errno;
 	sync_record_agree(&rec, f->fd, &now, &f->st.version);
 	if (f->known) {
+		rec.flags |= f->rec.flags & SYNC_ATTRS;
 		rec.mode = f->rec.mode;
 		rec.uid = f->rec.uid;
 		rec.gid = f->rec.gid;

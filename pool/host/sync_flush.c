@@ -127,8 +127,7 @@ static bool is_clean(struct vidas_sync *s, int dir, const char *name, const char
 	if (fd < 0)
 		return false;
 	clean = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && sync_known_get(s, path, &rec) == 0 &&
-		!sync_is_dirty(s, &rec, &st, fd) && rec.mode == (st.st_mode & 07777) &&
-		rec.uid == st.st_uid && rec.gid == st.st_gid &&
+		!sync_is_dirty(s, &rec, &st, fd) && sync_same_attrs(&rec, &st) &&
 		names_only(fd, VIDAS_SYNC_ABSENT, path) && names_only(fd, SYNC_PUSHED, path);
 	close(fd);
 	return clean;

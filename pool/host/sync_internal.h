@@ -129,6 +129,11 @@ enum sync_record_flag {
 	SYNC_CONFLICT = 1u << 3,
 	SYNC_FETCHING =
 		1u << 4, /* an absent file: size and time are ours; push_mtime was its own */
+	/* A set_attrs was begun: the bytes are those agreed on, mode, owner and version may not be. */
+	SYNC_ATTRS = 1u << 5,
+
+	/* What the store has is to be asked for before anything is done to it. */
+	SYNC_UNSURE = SYNC_PUSHING | SYNC_ATTRS
 };
 
 struct sync_record {
@@ -145,7 +150,7 @@ struct sync_record {
 	uint8_t handle[SYNC_HANDLE_MAX];
 };
 
-/* -ENOENT there is none, or none that was finished. */
+/* -ENOENT there is none, or none that was finished; *rec is all zeros after an error. */
 int sync_known_get(struct vidas_sync *s, const char *path, struct sync_record *rec);
 /* Replaces it in one step; makes the directories above. */
 int sync_known_put(struct vidas_sync *s, const char *path, const struct sync_record *rec);
@@ -158,17 +163,23 @@ int sync_known_set_imported(struct vidas_sync *s, const char *path);
 /* Fills in what is agreed from the file itself and `version`; keeps flags other than AGREED, push_*. */
 void sync_record_agree(struct sync_record *rec, int fd, const struct stat *st,
 		       const struct vidas_backend_version *version);
-/* Is the inode that the record is of still in the tree, under a name that was not pushed yet? Then its
- * key is the only one under which the store has it. */
-bool sync_record_moved(struct vidas_sync *s, const char *path, const struct sync_record *rec);
-
+/* Is the file that was agreed on as `path` still in the tree, under a name that was not pushed yet? Then
+ * this key is the only one under which the store has it. */
+bool sync_is_moved(struct vidas_sync *s, const char *path);
 /* If another inode than `inode` was agreed on as `path`, is still in the tree, and has its bytes only in
  * the store: a descriptor of it; else -ENOENT. */
 int sync_displaced(struct vidas_sync *s, const char *path, uint64_t inode);
 
-/* Has what `st` shows changes that are not pushed? `fd`: for the touched mark; may be O_PATH. */
+/* Has what `st` shows changes that are not pushed, other than of its mode and owner? `fd`: for the
+ * touched mark; may be O_PATH. */
 bool sync_is_dirty(struct vidas_sync *s, const struct sync_record *rec, const struct stat *st,
 		   int fd);
+/* Are mode and owner as agreed? */
+bool sync_same_attrs(const struct sync_record *rec, const struct stat *st);
+/* Is what the store has what was agreed on, or what a push since then left there, as far as that can be
+ * told? Links: asks the store for the target. */
+bool sync_is_ours(struct vidas_sync *s, const char *path, const struct sync_record *rec,
+		  const struct vidas_backend_stat *there);
 
 /* From the store. --------------------------------------------------------------------------------- */
 
@@ -211,9 +222,6 @@ int sync_push_above(struct vidas_sync *s, const char *path);
 int sync_put_file(struct vidas_sync *s, const char *path, int look, struct vidas_sync_moved *moved);
 bool sync_same_version(const struct vidas_backend_version *a,
 		       const struct vidas_backend_version *b);
-/* Of a record with SYNC_PUSHING: is what the store has there what was to be pushed? */
-bool sync_is_our_push(struct vidas_sync *s, const char *path, const struct sync_record *rec,
-		      const struct vidas_backend_stat *there);
 uint64_t sync_target_hash(const char *target, size_t size);
 /* Removes one file or link from the store that is gone, or something else, in the tree. With the
  * turn on `path`. */

@@ -93,6 +93,7 @@ int sync_known_get(struct vidas_sync *s, const char *path, struct sync_record *r
 	ssize_t n;
 	int fd;
 
+	*rec = (struct sync_record){ 0 };
 	fd = sync_open_at(s->known, path, O_RDONLY);
 	if (fd == -ENOTDIR)
 		return -ENOENT;
@@ -251,12 +252,16 @@ static int open_recorded(struct vidas_sync *s, const struct sync_record *rec)
 	return -ENOENT;
 }
 
-bool sync_record_moved(struct vidas_sync *s, const char *path, const struct sync_record *rec)
+bool sync_is_moved(struct vidas_sync *s, const char *path)
 {
-	int fd = open_recorded(s, rec);
+	struct sync_record rec;
 	char key[PATH_MAX];
 	bool moved;
+	int fd;
 
+	if (sync_known_get(s, path, &rec) < 0)
+		return false;
+	fd = open_recorded(s, &rec);
 	if (fd < 0)
 		return fd != -ENOENT;
 	moved = fgetxattr(fd, VIDAS_SYNC_ABSENT, NULL, 0) >= 0 ||
@@ -269,13 +274,16 @@ int sync_displaced(struct vidas_sync *s, const char *path, uint64_t inode)
 {
 	struct sync_record rec;
 	char key[PATH_MAX];
-	int fd;
+	int fd, err;
 
-	if (sync_known_get(s, path, &rec) < 0 || !(rec.flags & SYNC_AGREED) || rec.inode == inode)
+	err = sync_known_get(s, path, &rec);
+	if (err)
+		return err;
+	if (!(rec.flags & SYNC_AGREED) || rec.inode == inode)
 		return -ENOENT;
 	fd = open_recorded(s, &rec);
 	if (fd < 0)
-		return -ENOENT;
+		return fd;
 	if (sync_path_xattr(fd, VIDAS_SYNC_ABSENT, key) == 0 && strcmp(key, path) == 0)
 		return fd;
 	close(fd);
@@ -285,11 +293,11 @@ int sync_displaced(struct vidas_sync *s, const char *path, uint64_t inode)
 bool sync_is_dirty(struct vidas_sync *s, const struct sync_record *rec, const struct stat *st,
 		   int fd)
 {
-	bool fetching = rec && (rec->flags & SYNC_FETCHING);
+	bool fetching = rec->flags & SYNC_FETCHING;
 	char link[32];
 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	if (!rec || !(rec->flags & SYNC_AGREED) || (rec->flags & (SYNC_CHANGED | SYNC_PUSHING)))
+	if (!(rec->flags & SYNC_AGREED) || (rec->flags & (SYNC_CHANGED | SYNC_PUSHING)))
 		return true;
 	if (fetching && getxattr(link, VIDAS_SYNC_ABSENT, NULL, 0) < 0)
 		return true;
@@ -314,18 +322,39 @@ uint64_t sync_target_hash(const char *target, size_t size)
 	return hash;
 }
 
-bool sync_is_our_push(struct vidas_sync *s, const char *path, const struct sync_record *rec,
-		      const struct vidas_backend_stat *there)
+bool sync_same_attrs(const struct sync_record *rec, const struct stat *st)
+{
+	return !(rec->flags & SYNC_ATTRS) && rec->mode == (st->st_mode & 07777) &&
+	       rec->uid == st->st_uid && rec->gid == st->st_gid;
+}
+
+bool sync_same_version(const struct vidas_backend_version *a, const struct vidas_backend_version *b)
+{
+	return a->size == b->size && memcmp(a->bytes, b->bytes, a->size) == 0;
+}
+
+static bool has_bytes_of(const struct vidas_backend_stat *there, uint64_t size,
+			 const struct timespec *mtime)
+{
+	return (there->valid & VIDAS_BACKEND_MTIME) && there->size_bytes == size &&
+	       sync_same_time(&there->mtime, mtime);
+}
+
+bool sync_is_ours(struct vidas_sync *s, const char *path, const struct sync_record *rec,
+		  const struct vidas_backend_stat *there)
 {
 	char target[PATH_MAX];
 	ssize_t n;
 
-	if (there->type != rec->type)
+	if ((rec->flags & SYNC_AGREED) && sync_same_version(&rec->version, &there->version))
+		return true;
+	if (!(rec->flags & SYNC_UNSURE) || there->type != rec->type)
 		return false;
 	if (rec->type == VIDAS_BACKEND_SYMLINK) {
 		n = vidas_store_readlink(s->store, path, target, sizeof(target));
 		return n >= 0 && sync_target_hash(target, (size_t)n) == rec->push_size;
 	}
-	return (there->valid & VIDAS_BACKEND_MTIME) && there->size_bytes == rec->push_size &&
-	       sync_same_time(&there->mtime, &rec->push_mtime);
+	return ((rec->flags & SYNC_PUSHING) &&
+		has_bytes_of(there, rec->push_size, &rec->push_mtime)) ||
+	       ((rec->flags & SYNC_ATTRS) && has_bytes_of(there, rec->size, &rec->mtime));
 }

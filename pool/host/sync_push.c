@@ -7,12 +7,6 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-static bool same_attrs(const struct sync_record *rec, const struct stat *st)
-{
-	return rec->mode == (st->st_mode & 07777) && rec->uid == st->st_uid &&
-	       rec->gid == st->st_gid;
-}
-
 static int note(struct vidas_sync *s, const char *path, int fd, const struct stat *st,
 		const struct vidas_backend_version *version)
 {
@@ -49,15 +43,22 @@ static int push_directory(struct vidas_sync *s, const char *path, int fd, const 
 	struct vidas_backend_stat attrs;
 	struct sync_record rec;
 	bool known;
-	int err = 0;
+	int err;
 
-	known = sync_known_get(s, path, &rec) == 0 && (rec.flags & SYNC_AGREED);
-	if (known && same_attrs(&rec, st))
+	err = sync_known_get(s, path, &rec);
+	if (err && err != -ENOENT)
+		return err;
+	known = rec.flags & SYNC_AGREED;
+	if (known && sync_same_attrs(&rec, st))
 		return 0;
 	sync_attrs_of(st, &attrs);
 	attrs.valid &= ~(uint32_t)VIDAS_BACKEND_MTIME; /* changes with every entry */
+	err = 0;
 	if (known && (s->caps & VIDAS_BACKEND_ATTRIBUTES)) {
-		err = vidas_store_set_attrs(s->store, path, &attrs);
+		rec.flags |= SYNC_ATTRS;
+		err = sync_known_put(s, path, &rec);
+		if (!err)
+			err = vidas_store_set_attrs(s->store, path, &attrs);
 		if (err == -EOPNOTSUPP)
 			err = 0;
 		known = err != -ENOENT;
@@ -87,12 +88,7 @@ static int compare_link(struct vidas_sync *s, const char *path, const char *targ
 		if (n >= 0 && (size_t)n == strlen(target) && memcmp(other, target, (size_t)n) == 0)
 			return 1;
 	}
-	if (rec && (rec->flags & SYNC_AGREED) &&
-	    (!rec->version.size || sync_same_version(&rec->version, &there->version)))
-		return 0;
-	if (rec && (rec->flags & SYNC_PUSHING) && sync_is_our_push(s, path, rec, there))
-		return 0;
-	return sync_conflict_keep(s, path, there);
+	return sync_is_ours(s, path, rec, there) ? 0 : sync_conflict_keep(s, path, there);
 }
 
 static int push_symlink(struct vidas_sync *s, const char *path, int fd, const struct stat *st,
@@ -101,12 +97,13 @@ static int push_symlink(struct vidas_sync *s, const char *path, int fd, const st
 	struct vidas_backend_stat there = { 0 };
 	char target[PATH_MAX];
 	struct sync_record rec;
-	bool known;
 	ssize_t n;
 	int err;
 
-	known = sync_known_get(s, path, &rec) == 0;
-	if (known && !sync_is_dirty(s, &rec, st, fd))
+	err = sync_known_get(s, path, &rec);
+	if (err && err != -ENOENT)
+		return err;
+	if (!sync_is_dirty(s, &rec, st, fd))
 		return 0;
 	if (!(s->caps & VIDAS_BACKEND_SYMLINKS)) {
 		if (sync_tell_once(s, SYNC_TOLD_SYMLINK))
@@ -120,10 +117,13 @@ static int push_symlink(struct vidas_sync *s, const char *path, int fd, const st
 	if (n < 0)
 		return -errno;
 	target[n] = '\0';
-	err = compare_link(s, path, target, known ? &rec : NULL, &there);
+	err = compare_link(s, path, target, &rec, &there);
 	if (!err) {
-		if (!known)
-			rec = (struct sync_record){ .type = VIDAS_BACKEND_SYMLINK };
+		/* With the intent of this push that of an earlier one is forgotten: so which
+		 * version is there is noted as well. */
+		if (there.type)
+			sync_record_agree(&rec, fd, st, &there.version);
+		rec.type = VIDAS_BACKEND_SYMLINK;
 		rec.flags |= SYNC_PUSHING;
 		rec.push_size = sync_target_hash(target, (size_t)n);
 		err = sync_known_put(s, path, &rec);
@@ -161,7 +161,7 @@ static int push_turn(struct vidas_sync *s, const char *path, uint64_t inode,
 		     struct vidas_sync_moved *moved)
 {
 	struct stat st;
-	int fd, fetch, err;
+	int fd, displaced, err;
 
 	fd = sync_tree_look(s, path, inode, &st);
 	if (fd < 0)
@@ -174,11 +174,12 @@ static int push_turn(struct vidas_sync *s, const char *path, uint64_t inode,
 		close(fd);
 		return 0;
 	}
-	fetch = sync_displaced(s, path, st.st_ino);
-	if (fetch >= 0) {
-		close(fetch);
+	displaced = sync_displaced(s, path, st.st_ino);
+	if (displaced >= 0)
+		close(displaced);
+	if (displaced != -ENOENT) {
 		close(fd);
-		return SYNC_AGAIN;
+		return displaced < 0 ? displaced : SYNC_AGAIN;
 	}
 	err = clear_other(s, path, st.st_mode, moved);
 	if (!err && S_ISDIR(st.st_mode))
@@ -209,6 +210,8 @@ static int fetch_before(struct vidas_sync *s, const char *path, uint64_t inode)
 	if (fd >= 0) {
 		err = sync_make_resident(s, fd);
 		close(fd);
+	} else if (fd != -ENOENT) {
+		err = fd;
 	}
 	if (!err && S_ISREG(st.st_mode)) {
 		err = fd = sync_reopen(look, O_RDONLY | O_NONBLOCK);

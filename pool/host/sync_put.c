@@ -22,20 +22,13 @@ struct put {
 	const char *path;
 	int fd;
 	struct stat st; /* before its bytes were read */
-	bool known;
 	struct sync_record rec;
 	struct vidas_backend_version expect; /* size 0: whatever is there */
 	bool must_not_exist;
 	bool conflict, counted;
-	bool asked; /* what the store has was compared with what is known */
 	struct sync_turn turn;
 	struct vidas_sync_moved *moved;
 };
-
-bool sync_same_version(const struct vidas_backend_version *a, const struct vidas_backend_version *b)
-{
-	return a->size == b->size && memcmp(a->bytes, b->bytes, a->size) == 0;
-}
 
 /* The bytes as iovecs -------------------------------------------------------------------------- */
 
@@ -167,45 +160,45 @@ static bool same_bytes(struct put *p, struct vidas_backend_stat *there)
 /* What to expect, as far as known here. */
 static void expect_known(struct put *p)
 {
-	bool agreed = p->known && (p->rec.flags & SYNC_AGREED);
+	bool agreed = p->rec.flags & SYNC_AGREED;
 
 	p->expect = agreed ? p->rec.version : (struct vidas_backend_version){ 0 };
 	p->must_not_exist = !agreed;
 }
 
-/* What to expect, by what the store has: if that is neither what was agreed nor from an earlier push
- * of ours, it is kept beside. */
+/*
+ * What to expect, by what the store has: if that is neither what was agreed nor from an earlier push
+ * of ours, it is kept beside. What is there is known from now on, as the intent of that earlier push
+ * gives way to that of this one.
+ */
 static int expect_there(struct put *p)
 {
 	struct vidas_backend_stat there;
-	bool ours;
 	int err;
 
-	p->asked = true;
-	p->must_not_exist = 0;
+	p->expect.size = 0;
+	p->must_not_exist = true;
 	err = vidas_store_stat(p->s->store, p->path, &there);
-	if (err == -ENOENT) {
-		p->must_not_exist = true;
-		p->expect.size = 0;
-		return 0;
-	}
 	if (err)
-		return err;
+		return err == -ENOENT ? 0 : err;
 	if (there.type == VIDAS_BACKEND_DIRECTORY)
 		return vidas_fail(-EISDIR, "the store has a directory '%s'", p->path);
-	ours = p->known && (p->rec.flags & SYNC_AGREED) &&
-	       sync_same_version(&p->rec.version, &there.version);
-	if (!ours && p->known && (p->rec.flags & SYNC_PUSHING))
-		ours = sync_is_our_push(p->s, p->path, &p->rec, &there);
-	if (!ours)
-		ours = same_bytes(p, &there);
-	if (!ours) {
+	if (!sync_is_ours(p->s, p->path, &p->rec, &there) && !same_bytes(p, &there)) {
 		err = sync_conflict_keep(p->s, p->path, &there);
+		if (err)
+			return err;
 		p->conflict = true;
+		if (!there.type)
+			return 0;
 	}
 	p->expect = there.version;
-	p->must_not_exist = !err && !ours && !there.type;
-	return err;
+	p->must_not_exist = false;
+	p->rec.flags &= ~(uint32_t)SYNC_ATTRS;
+	if (!(p->rec.flags & SYNC_AGREED) || !sync_same_version(&p->rec.version, &there.version)) {
+		sync_record_agree(&p->rec, p->fd, &p->st, &there.version);
+		p->rec.flags |= SYNC_CHANGED;
+	}
+	return 0;
 }
 
 /* The push -------------------------------------------------------------------------------------- */
@@ -241,12 +234,11 @@ static int look_before(struct put *p)
 /* The intent, so that a successor knows our bytes in the store for what they are. */
 static int note_intent(struct put *p)
 {
-	if (!p->known)
-		p->rec = (struct sync_record){ .type = VIDAS_BACKEND_FILE };
+	if (!p->rec.type)
+		p->rec.type = VIDAS_BACKEND_FILE;
 	p->rec.flags |= SYNC_PUSHING;
 	p->rec.push_size = (uint64_t)p->st.st_size;
 	p->rec.push_mtime = p->st.st_mtim;
-	p->known = true;
 	return sync_known_put(p->s, p->path, &p->rec);
 }
 
@@ -255,7 +247,6 @@ static int note_pushed(struct put *p, const struct vidas_backend_version *versio
 	p->rec = (struct sync_record){ .flags = (changed ? SYNC_CHANGED : 0u) |
 						(p->conflict ? SYNC_CONFLICT : 0u) };
 	sync_record_agree(&p->rec, p->fd, &p->st, version);
-	p->known = true;
 	return sync_known_put(p->s, p->path, &p->rec);
 }
 
@@ -269,10 +260,10 @@ static int put_once(struct put *p)
 	int cut, err;
 
 	err = look_before(p);
-	if (!err && !p->asked &&
-	    (!(p->s->caps & VIDAS_BACKEND_CONDITIONAL) ||
-	     (p->known && (p->rec.flags & SYNC_PUSHING))))
-		err = expect_there(p);
+	if (!(p->s->caps & VIDAS_BACKEND_CONDITIONAL) || (p->rec.flags & SYNC_UNSURE))
+		err = err ? err : expect_there(p);
+	else
+		expect_known(p);
 	writers = sync_open_for_writing(p->s, p->st.st_ino);
 	if (!err)
 		err = note_intent(p);
@@ -283,12 +274,10 @@ static int put_once(struct put *p)
 		return err;
 	cut = put_bytes(p, &now);
 	sync_turn_moved(&p->turn);
-	if (cut == -ESTALE || cut == -EEXIST) {
-		err = expect_there(p);
-		return err ? err : 1;
-	}
-	if (cut < 0 || cut == PUT_FAULT)
-		return cut < 0 ? cut : 1;
+	if (cut == -ESTALE || cut == -EEXIST || cut == PUT_FAULT)
+		return 1;
+	if (cut < 0)
+		return cut;
 	if (!now.size && vidas_store_stat(p->s->store, p->path, &there) == 0)
 		now = there.version;
 	if (fstat(p->fd, &after) < 0)
@@ -300,32 +289,47 @@ static int put_once(struct put *p)
 	p->moved->files += !p->counted;
 	p->counted = true;
 	p->moved->bytes += (uint64_t)p->st.st_size;
-	p->expect = now;
-	p->must_not_exist = false;
-	p->asked = true;
 	err = note_pushed(p, &now, writers || !stable);
 	return err ? err : !stable;
 }
 
-/* Only owner or mode changed. 1: the store cannot tell, or has something else: put it all. */
-static int put_attrs(struct put *p)
+/* Sets owner and mode in the store. 1: it cannot, or has something else: put it all. */
+static int set_attrs(struct put *p)
 {
 	struct vidas_backend_stat attrs, there;
-	int err = 0;
+	bool exact;
+	int err;
 
-	if (p->s->caps & VIDAS_BACKEND_ATTRIBUTES) {
-		sync_attrs_of(&p->st, &attrs);
+	err = vidas_store_stat(p->s->store, p->path, &there);
+	if (err || !sync_is_ours(p->s, p->path, &p->rec, &there))
+		return err && err != -ENOENT ? err : 1;
+	p->rec.flags |= SYNC_ATTRS;
+	err = sync_known_put(p->s, p->path, &p->rec);
+	if (err)
+		return err;
+	exact = sync_same_time(&there.mtime, &p->rec.mtime);
+	sync_attrs_of(&p->st, &attrs);
+	attrs.mtime = p->rec.mtime; /* that of the file may be of a fetch that was killed */
+	err = vidas_store_set_attrs(p->s->store, p->path, &attrs);
+	if (!err)
 		err = vidas_store_stat(p->s->store, p->path, &there);
-		if (err || !sync_same_version(&there.version, &p->rec.version))
-			return err && err != -ENOENT ? err : 1;
-		err = vidas_store_set_attrs(p->s->store, p->path, &attrs);
-		if (err)
-			return err == -EOPNOTSUPP || err == -ENOENT ? 1 : err;
-		err = vidas_store_stat(p->s->store, p->path, &there);
-		if (err || there.size_bytes != p->rec.size)
-			return err && err != -ENOENT ? err : 1;
-		p->rec.version = there.version;
-	}
+	if (err)
+		return err == -EOPNOTSUPP || err == -ENOENT ? 1 : err;
+	/* Some stores keep times less exactly. */
+	if (exact ? !sync_is_ours(p->s, p->path, &p->rec, &there) : there.size_bytes != p->rec.size)
+		return 1;
+	p->rec.version = there.version;
+	return 0;
+}
+
+/* Only owner or mode changed. 1: as above. */
+static int put_attrs(struct put *p)
+{
+	int err = p->s->caps & VIDAS_BACKEND_ATTRIBUTES ? set_attrs(p) : 0;
+
+	if (err)
+		return err;
+	p->rec.flags &= ~(uint32_t)SYNC_ATTRS;
 	p->rec.mode = p->st.st_mode & 07777;
 	p->rec.uid = p->st.st_uid;
 	p->rec.gid = p->st.st_gid;
@@ -343,62 +347,34 @@ static int note_name(struct put *p, bool always)
 	return fsetxattr(p->fd, SYNC_PUSHED, p->path, strlen(p->path), 0) < 0 ? -errno : 0;
 }
 
-/* Its bytes are in the store only, under the same key: 0 nothing is to be put, 1 they are here now. */
-static int put_absent(struct put *p)
+/* Nothing is to be put but, maybe, owner and mode. 1: everything is. */
+static int put_unchanged(struct put *p)
+{
+	if (sync_is_dirty(p->s, &p->rec, &p->st, p->fd))
+		return 1;
+	return sync_same_attrs(&p->rec, &p->st) ? 0 : put_attrs(p);
+}
+
+/* Its bytes are in the store only, under the same key, and are to be put anew. */
+static int fetch_here(struct put *p)
 {
 	uint64_t bytes = 0;
-	int fd, err = 1;
+	int fd, err;
 
-	if (p->known && !sync_is_dirty(p->s, &p->rec, &p->st, p->fd)) {
-		if (p->rec.mode == (p->st.st_mode & 07777) && p->rec.uid == p->st.st_uid &&
-		    p->rec.gid == p->st.st_gid)
-			return 0;
-		err = put_attrs(p);
-	}
-	if (err <= 0)
-		return err;
 	fd = sync_reopen(p->fd, O_RDWR | O_NONBLOCK);
 	if (fd < 0)
 		return fd;
 	err = sync_fetch_absent(p->s, p->path, fd, &p->turn, &bytes);
+	if (!err && fstat(fd, &p->st) < 0)
+		err = -errno;
 	close(fd);
-	if (!err)
-		err = sync_known_get(p->s, p->path, &p->rec);
-	p->known = !err;
-	return err ? err : 1;
+	return err ? err : sync_known_get(p->s, p->path, &p->rec);
 }
 
-static int put_turn(struct put *p)
+static int put_all(struct put *p)
 {
-	char key[PATH_MAX];
-	int err;
+	int err = 1;
 
-	err = sync_known_get(p->s, p->path, &p->rec);
-	p->known = !err;
-	if ((err && err != -ENOENT) || fstat(p->fd, &p->st) < 0)
-		return err ? err : -errno;
-	err = sync_path_xattr(p->fd, VIDAS_SYNC_ABSENT, key);
-	if (!err) {
-		if (strcmp(key, p->path) != 0)
-			return SYNC_AGAIN;
-		err = put_absent(p);
-		if (err <= 0)
-			return err;
-		if (fstat(p->fd, &p->st) < 0)
-			return -errno;
-	} else if (err != -ENODATA) {
-		return err;
-	}
-	if (!sync_is_dirty(p->s, p->known ? &p->rec : NULL, &p->st, p->fd)) {
-		err = 0;
-		if (p->rec.mode != (p->st.st_mode & 07777) || p->rec.uid != p->st.st_uid ||
-		    p->rec.gid != p->st.st_gid)
-			err = put_attrs(p);
-		if (err <= 0)
-			return err ? err : note_name(p, false);
-	}
-	expect_known(p);
-	err = 1;
 	for (int tries = 0; err > 0 && tries < SYNC_TRIES; tries++)
 		err = put_once(p);
 	/* Still changing: what was there when we began, or newer, has been pushed. */
@@ -408,6 +384,35 @@ static int put_turn(struct put *p)
 		err = vidas_fail(-EBUSY, "'%s' changes all the time, here or in the store",
 				 p->path);
 	return err ? err : note_name(p, true);
+}
+
+static int put_turn(struct put *p)
+{
+	char key[PATH_MAX];
+	bool absent;
+	int err;
+
+	err = sync_known_get(p->s, p->path, &p->rec);
+	if (err && err != -ENOENT)
+		return err;
+	if (fstat(p->fd, &p->st) < 0)
+		return -errno;
+	err = sync_path_xattr(p->fd, VIDAS_SYNC_ABSENT, key);
+	if (err && err != -ENODATA)
+		return err;
+	absent = !err;
+	if (absent && strcmp(key, p->path) != 0)
+		return SYNC_AGAIN;
+	err = put_unchanged(p);
+	if (err > 0 && absent) {
+		err = fetch_here(p);
+		if (!err)
+			err = put_unchanged(p);
+		absent = false;
+	}
+	if (err > 0)
+		return put_all(p);
+	return err || absent ? err : note_name(p, false);
 }
 
 int sync_put_file(struct vidas_sync *s, const char *path, int look, struct vidas_sync_moved *moved)

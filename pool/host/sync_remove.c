@@ -44,18 +44,14 @@ static int expect_removal(struct vidas_sync *s, const char *path, const struct s
 	int err;
 
 	*expect = rec->version;
-	if ((rec->flags & SYNC_AGREED) && !(rec->flags & SYNC_PUSHING) &&
+	if ((rec->flags & SYNC_AGREED) && !(rec->flags & SYNC_UNSURE) &&
 	    (s->caps & VIDAS_BACKEND_CONDITIONAL) && rec->version.size)
 		return 0;
 	err = vidas_store_stat(s->store, path, &there);
 	if (err)
 		return err;
 	*expect = there.version;
-	if ((rec->flags & SYNC_PUSHING) && sync_is_our_push(s, path, rec, &there))
-		return 0;
-	if ((rec->flags & SYNC_AGREED) && sync_same_version(&rec->version, &there.version))
-		return 0;
-	return 1;
+	return !sync_is_ours(s, path, rec, &there);
 }
 
 int sync_remove_one(struct vidas_sync *s, const char *path, struct vidas_sync_moved *moved)
@@ -69,9 +65,6 @@ int sync_remove_one(struct vidas_sync *s, const char *path, struct vidas_sync_mo
 		return err;
 	if (err || !(rec.flags & (SYNC_AGREED | SYNC_PUSHING)))
 		return sync_known_drop(s, path);
-	/* Its key goes once the file is in the store under its new name. */
-	if (sync_record_moved(s, path, &rec))
-		return 0;
 	err = expect_removal(s, path, &rec, &expect);
 	if (!err)
 		err = vidas_store_remove(s->store, path, expect.size ? &expect : NULL);
@@ -108,7 +101,7 @@ static int remove_file(struct vidas_sync *s, const char *path, struct vidas_sync
 	int err;
 
 	err = sync_turn_path(s, &turn, path);
-	if (!err && !in_tree(s, path, false))
+	if (!err && !in_tree(s, path, false) && !sync_is_moved(s, path))
 		err = sync_remove_one(s, path, moved);
 	sync_turn_give(s, &turn);
 	return err;

@@ -51,15 +51,14 @@ static enum vidas_sync_state state_of(struct vidas_sync *s, const struct sync_re
 		if (doing == SYNC_FLUSH && !absent)
 			return VIDAS_SYNC_FLUSHING;
 	}
-	if (rec && (rec->flags & SYNC_CONFLICT))
+	if (rec->flags & SYNC_CONFLICT)
 		return VIDAS_SYNC_CONFLICT;
 	if (S_ISDIR(st->st_mode)) {
 		if (absent)
 			return VIDAS_SYNC_ABSENT_BYTES;
-		return rec && (rec->flags & SYNC_AGREED) ? VIDAS_SYNC_CLEAN : VIDAS_SYNC_DIRTY;
+		return rec->flags & SYNC_AGREED ? VIDAS_SYNC_CLEAN : VIDAS_SYNC_DIRTY;
 	}
-	if (renamed || sync_is_dirty(s, rec, st, fd) || rec->mode != (st->st_mode & 07777) ||
-	    rec->uid != st->st_uid || rec->gid != st->st_gid)
+	if (renamed || sync_is_dirty(s, rec, st, fd) || !sync_same_attrs(rec, st))
 		return VIDAS_SYNC_DIRTY;
 	return absent ? VIDAS_SYNC_ABSENT_BYTES : VIDAS_SYNC_CLEAN;
 }
@@ -87,13 +86,12 @@ int vidas_sync_info(struct vidas_sync *s, const char *path, struct vidas_sync_in
 		read_error(fd, info);
 	}
 	err = sync_known_get(s, path, &rec);
-	if (!err)
-		info->version = rec.version;
+	info->version = rec.version;
 	/* The container's own directory is no entry of the store. */
 	if (!*path)
 		info->state = VIDAS_SYNC_CLEAN;
 	else
-		info->state = state_of(s, err ? NULL : &rec, &st, look, absent, renamed);
+		info->state = state_of(s, &rec, &st, look, absent, renamed);
 	if (fd >= 0)
 		close(fd);
 	close(look);

@@ -397,7 +397,7 @@ static void test_cut(void)
 static __attribute__((constructor)) void hold_locks(void)
 {
 	const char *socket = getenv("API_HOLD_LOCKS");
-	struct vidas_object *o;
+	struct vidas_object *o = NULL;
 	struct vidas_owner me;
 	struct vidas *v;
 

@@ -86,6 +86,13 @@ static void test_types(void)
 	OK(sh(&p, "cd tree && mv a z && echo a >a"));
 	OK(flush(&p, ""));
 	CU_ASSERT(same(&p));
+	/* A file that lives on under another name, and in its place a directory, or a link. */
+	OK(sh(&p, "cd tree && echo 1 >m && echo 2 >n && echo 3 >o && chmod 755 o"));
+	OK(flush(&p, ""));
+	OK(sh(&p, "cd tree && mv m m2 && mkdir m && echo in >m/in && mv n n2 && ln -s m2 n && "
+		  "mv o z/o && mkdir o && echo in >o/in"));
+	OK(flush(&p, ""));
+	CU_ASSERT(same(&p));
 	/* What the store cannot have stays here, and disturbs nothing. */
 	OK(sh(&p, "cd tree && mkfifo pipe && mknod null c 1 3 && echo ok >ok"));
 	OK(flush(&p, ""));

@@ -113,6 +113,69 @@ static void test_lost_reply(void)
 	pool_drop(&p);
 }
 
+static void fails(struct pool *p, const char *filters)
+{
+	pool_detach(p);
+	OK(pool_attach(p, filters));
+	CU_ASSERT_EQUAL(flush(p, ""), -EIO);
+}
+
+static void succeeds(struct pool *p)
+{
+	pool_detach(p);
+	OK(pool_attach(p, NULL));
+	OK(flush(p, ""));
+	CU_ASSERT(same(p));
+	CU_ASSERT_EQUAL(sh(p, "find store | grep conflict >&2"), 1);
+	OK(flush(p, ""));
+	CU_ASSERT_EQUAL(p->moved.files, 0);
+}
+
+/* Several pushes in a row end without our knowing how far they came: whatever of ours the store has
+ * is no conflict. */
+static void test_lost_replies(void)
+{
+	struct pool p;
+
+	pool_make(&p, NULL);
+	for (int i = 0; i < 2; i++) { /* new, and known */
+		OK(sh(&p, "cd tree && echo one%d | tee f >g && ln -sf one%d l", i, i));
+		fails(&p, "fault=rate:100%+when:after+ops:put/symlink");
+		OK(sh(&p, "cd tree && echo two >f && echo two, longer >g && ln -sf two l"));
+		fails(&p, "fault=rate:100%+ops:put/symlink");
+		OK(sh(&p, "cd tree && echo third >f && rm g && ln -sf third l"));
+		fails(&p, "fault=rate:100%+ops:put/symlink");
+		succeeds(&p);
+	}
+	pool_drop(&p);
+}
+
+static void test_lost_attrs(void)
+{
+	struct pool p;
+
+	pool_make(&p, NULL);
+	OK(sh(&p, "cd tree && mkdir d e && for i in 1 2 3 4; do echo $i >$i; done"));
+	OK(flush(&p, ""));
+	OK(sh(&p, "cd tree && chmod 700 d e 1 2 3 4"));
+	fails(&p, "fault=rate:100%+when:after+ops:set_attrs");
+	/* Changed, back to what it was, gone, and left. */
+	OK(sh(&p, "cd tree && echo one >1 && chmod 755 d && chmod 644 2 && rm 3"));
+	succeeds(&p);
+	/* An absent file stays absent. */
+	OK(sh(&p, "echo absent >store/absent"));
+	OK(update(&p, ""));
+	OK(sh(&p, "chmod 600 tree/absent"));
+	fails(&p, "fault=rate:100%+when:after+ops:set_attrs");
+	pool_detach(&p);
+	OK(pool_attach(&p, NULL));
+	OK(flush(&p, ""));
+	CU_ASSERT(is_absent(&p, "tree/absent"));
+	OK(vidas_sync_resident(p.s, "absent", 0, false));
+	CU_ASSERT(same(&p));
+	pool_drop(&p);
+}
+
 /* Errors ---------------------------------------------------------------------------------------- */
 
 static void test_errors(void)
@@ -453,6 +516,8 @@ static void test_marks(void)
 
 POOL_MAIN("sync_safe", { "conflict keeps both", test_conflict },
 	  { "conflict of new things", test_conflict_new }, { "a lost reply", test_lost_reply },
+	  { "many lost replies", test_lost_replies },
+	  { "lost replies of attributes", test_lost_attrs },
 	  { "errors stay with the file", test_errors }, { "full pool, holes", test_full },
 	  { "writers at work", test_writers }, { "cut short while it is pushed", test_cut },
 	  { "guarded mapping", test_map }, { "symbolic links are not followed", test_symlinks },

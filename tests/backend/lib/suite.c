@@ -13,7 +13,7 @@
 
 #define KEY_BYTES	 4200
 #define THREADS_MAX	 16
-#define DESCRIPTORS_KEPT 16
+#define DESCRIPTORS_KEPT 64
 
 struct vidas_store *suite_store;
 uint32_t suite_caps;
