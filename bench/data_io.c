@@ -18,8 +18,9 @@
 #define PAGE	    ((size_t)4096)
 #define FILE_BYTES  (512 * MIB) /* beyond the caches of most machines */
 #define QUICK_BYTES (32 * MIB)
-#define FIRST_BYTES (16 * MIB) /* a first write fills so much, from an empty file */
-#define FIRST_SMALL (2 * MIB)
+#define QUICK_SMALL (2 * MIB)
+#define FIRST_BYTES (256 * MIB) /* a first write fills so much, from an empty file */
+#define FIRST_SMALL (16 * MIB)
 #define BURST	    64u	      /* 4 KiB operations in a slice: a clock read each would show */
 #define WINDOW	    (8 * MIB) /* mapped at once for faults */
 #define SLICES	    128u      /* at most, in a round; even */
@@ -29,7 +30,7 @@ struct side {
 	const struct place *place;
 	unsigned which; /* its place in the pair: 0 direct, 1 mount */
 	int fd;
-	size_t file_bytes;
+	size_t file_bytes, first_bytes, first_small;
 	size_t blocks;
 	unsigned slices;
 	size_t start;	       /* of the present round */
@@ -183,13 +184,13 @@ static long fill(const struct side *s, size_t total, size_t step)
 static long first_bulk(void *arg, unsigned slice)
 {
 	(void)slice;
-	return fill(arg, FIRST_BYTES, MIB);
+	return fill(arg, ((struct side *)arg)->first_bytes, MIB);
 }
 
 static long first_small(void *arg, unsigned slice)
 {
 	(void)slice;
-	return fill(arg, FIRST_SMALL, PAGE);
+	return fill(arg, ((struct side *)arg)->first_small, PAGE);
 }
 
 /* mmap ---------------------------------------------------------------------------------------- */
@@ -377,7 +378,10 @@ static int work_run(struct vidas_bench *b, const struct places *p, const struct 
 
 int data_io_run(struct vidas_bench *b, const struct places *p)
 {
-	struct side model = { .fd = -1, .file_bytes = b->quick ? QUICK_BYTES : FILE_BYTES };
+	struct side model = { .fd = -1,
+			      .file_bytes = b->quick ? QUICK_BYTES : FILE_BYTES,
+			      .first_bytes = b->quick ? QUICK_BYTES : FIRST_BYTES,
+			      .first_small = b->quick ? QUICK_SMALL : FIRST_SMALL };
 	uint32_t *order = malloc(model.file_bytes / PAGE * sizeof(*order));
 	int ret = 1;
 

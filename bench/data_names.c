@@ -128,12 +128,40 @@ static void parties_close(const struct places *p, struct party *party)
 	}
 }
 
-/* Place `i` of what was measured; beside place `peer` if that is not the same. */
-static void print_row(struct vidas_bench *b, const struct places *p, const struct step *step,
-		      const struct vidas_rounds *r, unsigned i, unsigned peer,
-		      enum vidas_placement placement)
+/* Who takes part in a race: each domain's mount alone beside the peers, then two domains at once, as
+ * what one does may cost the other a recall of what it caches. */
+enum race { RACE_ALONE, RACE_SHARED, RACES };
+
+static bool takes_part(enum race race, enum place_role role)
 {
-	const struct place *place = &p->place[i];
+	switch (role) {
+	case PLACE_OTHER:
+		return race == RACE_SHARED;
+	case PLACE_DIRECT:
+	case PLACE_BESIDE:
+		return race == RACE_ALONE;
+	case PLACE_JUDGED:
+	case PLACE_PEER:
+		break;
+	}
+	return true;
+}
+
+struct names {
+	struct vidas_bench *b;
+	const struct places *p;
+	struct party party[PLACES_MAX];
+	struct vidas_rounds r[STEPS]; /* a series for each place */
+	enum vidas_placement placement;
+	enum race race;
+	int err; /* the first there was */
+};
+
+/* Place `i` of what was measured; beside place `peer` if that is not the same. */
+static void print_row(const struct names *names, unsigned s, unsigned i, unsigned peer)
+{
+	const struct place *place = &names->p->place[i], *other = &names->p->place[peer];
+	const struct vidas_rounds *r = &names->r[s];
 	char name[80];
 	struct vidas_row row = {
 		.group = "files",
@@ -143,50 +171,45 @@ static void print_row(struct vidas_bench *b, const struct places *p, const struc
 		.kind = VIDAS_GOAL_NONE,
 	};
 
-	snprintf(name, sizeof(name), "%s, %s%s", step->name, place->name,
-		 vidas_place_name(placement));
+	snprintf(name, sizeof(name), "%s, %s%s%s", steps[s].name, place->name,
+		 names->race == RACE_SHARED ? ", shared" : "", vidas_place_name(names->placement));
 	if (i != peer) {
-		row.peer = p->place[peer].name;
+		row.peer = other->name;
 		row.peer_value = 1e6 / vidas_rounds_median(r, peer);
 		row.ratio = vidas_rounds_ratio(r, peer, i);
 	}
-	if (place->role == PLACE_JUDGED && p->place[peer].role == PLACE_PEER && step->judged &&
-	    vidas_place_judged(placement)) {
+	if (place->role == PLACE_JUDGED && other->role == PLACE_PEER && steps[s].judged &&
+	    names->race == RACE_ALONE && vidas_place_judged(names->placement)) {
 		row.kind = VIDAS_GOAL_RATIO_MIN;
 		row.goal = 1.0;
 	}
-	vidas_table_row(&b->table, &row);
+	vidas_table_row(&names->b->table, &row);
 }
 
-static void print(struct vidas_bench *b, const struct places *p, const struct step *step,
-		  enum vidas_placement placement, const struct vidas_rounds *r)
+/* Domains' mounts have a row for each peer. */
+static void print(const struct names *names, unsigned s)
 {
+	const struct places *p = names->p;
+
 	for (unsigned i = 0; i < p->n; i++) {
+		bool domain = p->place[i].role == PLACE_JUDGED || p->place[i].role == PLACE_OTHER;
 		bool alone = true;
 
-		for (unsigned peer = 1; peer < p->n; peer++) {
-			bool mount =
-				p->place[i].role == PLACE_JUDGED || p->place[i].role == PLACE_OTHER;
-			bool is_peer = p->place[peer].role == PLACE_PEER ||
-				       p->place[peer].role == PLACE_BESIDE;
+		if (!takes_part(names->race, p->place[i].role))
+			continue;
+		for (unsigned peer = 1; domain && peer < p->n; peer++) {
+			enum place_role role = p->place[peer].role;
 
-			if (!mount || !is_peer)
+			if (!takes_part(names->race, role) ||
+			    (role != PLACE_PEER && role != PLACE_BESIDE))
 				continue;
-			print_row(b, p, step, r, i, peer, placement);
+			print_row(names, s, i, peer);
 			alone = false;
 		}
 		if (alone)
-			print_row(b, p, step, r, i, i, placement);
+			print_row(names, s, i, i);
 	}
 }
-
-struct names {
-	struct vidas_bench *b;
-	const struct places *p;
-	struct party party[PLACES_MAX];
-	struct vidas_rounds r[STEPS];
-	int err; /* the first there was */
-};
 
 static void round_run(struct names *names, unsigned round)
 {
@@ -194,35 +217,51 @@ static void round_run(struct names *names, unsigned round)
 
 	for (unsigned s = 0; s < STEPS; s++) {
 		struct vidas_contender c[PLACES_MAX] = { 0 };
+		unsigned who[PLACES_MAX], n = 0;
 		double ns[PLACES_MAX];
 		int err;
 
-		for (unsigned i = 0; i < p->n; i++)
-			c[i] = (struct vidas_contender){ .turn = steps[s].turn,
+		for (unsigned i = 0; i < p->n; i++) {
+			if (!takes_part(names->race, p->place[i].role))
+				continue;
+			c[n] = (struct vidas_contender){ .turn = steps[s].turn,
 							 .arg = &names->party[i] };
-		err = vidas_contenders_race(c, p->n, SLICES, round, ns);
+			who[n++] = i;
+		}
+		err = vidas_contenders_race(c, n, SLICES, round, ns);
 		names->err = names->err ? names->err : err;
-		if (round) /* round 0 warms up and is not counted */
-			memcpy(vidas_rounds_row(&names->r[s], round - 1), ns, p->n * sizeof(*ns));
+		for (unsigned i = 0; round && i < n; i++) /* round 0 warms up */
+			vidas_rounds_row(&names->r[s], round - 1)[who[i]] = ns[i];
 	}
 }
 
 static int placed_run(void *arg, enum vidas_placement placement)
 {
-	static const char *const heads[] = {
-		[VIDAS_PLACE_APART] =
-			"Names, a directory of its own in each place: daemons on a second CPU",
-		[VIDAS_PLACE_TOGETHER] =
-			"Names, a directory of its own in each place: daemons on the same CPU",
-		[VIDAS_PLACE_FREE] = "Names, a directory of its own in each place",
+	static const char *const races[RACES] = {
+		[RACE_ALONE] = "Names, a directory of its own in each place",
+		[RACE_SHARED] = "Names, two domains at work in one container",
+	};
+	static const char *const places[] = {
+		[VIDAS_PLACE_APART] = ": daemons on a second CPU",
+		[VIDAS_PLACE_TOGETHER] = ": daemons on the same CPU",
+		[VIDAS_PLACE_FREE] = "",
 	};
 	struct names *names = arg;
+	bool shared = false;
 
-	for (unsigned round = 0; round <= names->b->rounds; round++)
-		round_run(names, round);
-	vidas_table_head(&names->b->table, heads[placement]);
-	for (unsigned s = 0; s < STEPS; s++)
-		print(names->b, names->p, &steps[s], placement, &names->r[s]);
+	for (unsigned i = 0; i < names->p->n; i++)
+		shared |= names->p->place[i].role == PLACE_OTHER;
+	names->placement = placement;
+	for (names->race = 0; names->race < (shared ? RACES : RACE_SHARED); names->race++) {
+		char head[128];
+
+		for (unsigned round = 0; round <= names->b->rounds; round++)
+			round_run(names, round);
+		snprintf(head, sizeof(head), "%s%s", races[names->race], places[placement]);
+		vidas_table_head(&names->b->table, head);
+		for (unsigned s = 0; s < STEPS; s++)
+			print(names, s);
+	}
 	/* A file system that cannot make or unlink a file is not slow but broken. */
 	return names->err;
 }

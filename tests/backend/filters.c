@@ -153,6 +153,24 @@ static void test_gives_up(void)
 	vidas_store_close(s);
 }
 
+/* A store that is down costs the pauses once, not for every call. */
+static void test_down(void)
+{
+	struct vidas_store *s = store_open("retry=tries:4+first:20ms,fault=rate:100%+ops:put");
+	struct vidas_backend_stat st;
+	int64_t begin = vidas_now_us(), took;
+
+	for (int i = 0; i < 100; i++)
+		CU_ASSERT_EQUAL(put(s, "down"), -EIO);
+	took = vidas_now_us() - begin;
+	CU_ASSERT(took >= 70 * 1000 && took < 1000 * 1000);
+	CU_ASSERT_EQUAL(vidas_store_stat(s, "down", &st), -ENOENT);
+	begin = vidas_now_us();
+	CU_ASSERT_EQUAL(put(s, "up again"), -EIO);
+	CU_ASSERT(vidas_now_us() - begin >= 70 * 1000);
+	vidas_store_close(s);
+}
+
 static void test_lasting_errors(void)
 {
 	struct vidas_store *s = store_open("retry=first:10s,fault=rate:100%+errno:EACCES");
@@ -215,11 +233,12 @@ int main(void)
 		{ "after", test_after },
 		{ "retry of what was done", test_retry_of_what_was_done },
 		{ "gives up", test_gives_up },
+		{ "down", test_down },
 		{ "lasting errors", test_lasting_errors },
 		{ "delay", test_delay },
 		{ "bad filters", test_bad_filters },
 	};
 
-	vidas_log_init("filters", VIDAS_LOG_WARNING);
+	vidas_log_init("filters", VIDAS_LOG_ERR);
 	return unit_run("filters", cases, VIDAS_ARRAY_SIZE(cases));
 }

@@ -19,7 +19,7 @@
 
 #define PORT "23149"
 #define MIB  (UINT64_C(1024) * 1024)
-#define BIG  (192 * MIB)
+#define BIG  (64 * MIB)
 
 static char server[4096], ganesha[4096];
 static int version;

@@ -1,0 +1,49 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# vidas-timeout: 600
+# The conformance suite over a net that is slow, and over one that fails for most of a second again and again.
+. "$VIDAS_SRC/tests/lib/test.sh"
+need ip tc
+export VIDAS_BACKEND_DIR=$VIDAS_BUILD/lib/vidas/backends
+[ -e "$VIDAS_BACKEND_DIR/vidas-backend-nfs.so" ] || skip "built without the nfs backend: -DVIDAS_NFS=ON"
+ganesha=$VIDAS_SRC/tests/servers/ganesha
+! why=$("$ganesha" missing) || skip "$why"
+net=vidas$$ dir=$VIDAS_TMP/server weather=
+mount -t tmpfs none /run # the portmapper of this machine, if there is one, has a lock there
+ip netns add $net 2>/dev/null || skip "no network namespaces here"
+end() {
+	[ -z "$weather" ] || kill "$weather" 2>/dev/null || true
+	"$ganesha" stop "$dir" || true
+	ip netns del $net
+}
+trap end EXIT
+ip link add $net type veth peer name $net netns $net 2>/dev/null || skip "no veth devices here"
+ip addr add 10.213.77.1/30 dev $net
+ip link set $net up
+ip -n $net addr add 10.213.77.2/30 dev $net
+ip -n $net link set $net up
+ip -n $net link set lo up
+export GANESHA_ADDRESS=10.213.77.2
+ip netns exec $net "$ganesha" start "$dir" 22249
+both() {
+	local version
+	for version in 3 4; do
+		"$VIDAS_BUILD/tests/backend/conformance" "$("$ganesha" url "$dir" $version)&timeout=30"
+	done
+}
+
+if tc qdisc add dev $net root tbf rate 80mbit burst 256k latency 200ms 2>/dev/null; then
+	both
+	tc qdisc del dev $net root
+else
+	echo "no tc tbf here: the slow net is not tried"
+fi
+while sleep 0.$((RANDOM % 10))5; do
+	ip -n $net link set $net down
+	sleep 0.7
+	ip -n $net link set $net up
+done &
+weather=$!
+both
+kill $weather
+weather=
