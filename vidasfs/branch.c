@@ -173,20 +173,6 @@ struct vidas_branch *vidas_branch_of(struct vidas_tree *t)
 	return b;
 }
 
-void vidas_branches_close(void)
-{
-	struct vidas_branch *b, *next;
-
-	pthread_mutex_lock(&list_lock);
-	b = branches;
-	branches = NULL;
-	pthread_mutex_unlock(&list_lock);
-	for (; b; b = next) {
-		next = b->next;
-		branch_free(b);
-	}
-}
-
 void vidas_branch_hide(struct vidas_branch *b)
 {
 	pthread_mutex_lock(&list_lock);

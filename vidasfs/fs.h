@@ -67,6 +67,7 @@ struct vidas_fs {
 	int proc_fd;		 /* /proc/self/fd */
 	unsigned fd_limit;	 /* descriptors that nodes may hold in all */
 	bool passthrough;	 /* negotiated with the kernel */
+	bool maps;		 /* files that are not in passthrough can be mapped shared */
 	_Atomic bool epoch;	 /* the kernel can drop all names without a lock */
 };
 extern struct vidas_fs vidas_fs;
@@ -97,8 +98,6 @@ struct vidas_branch *vidas_branch_any(void);
 /* Its name does not lead to it any more: it is another's, or nobody's. */
 void vidas_branch_hide(struct vidas_branch *b);
 void vidas_branches_keep(char *const *names, size_t count); /* hides all others */
-/* At the end, when there are no requests any more: leaves all. */
-void vidas_branches_close(void);
 /* Enters the node of the container's directory, or of `subdir` in it; counts a lookup. */
 int vidas_branch_root(struct vidas_branch *b, const char *subdir, struct vidas_node **out);
 
@@ -221,6 +220,8 @@ void vidas_lease_enter(void);
 void vidas_lease_leave(void);
 double vidas_lease_names(struct vidas_node *dir);
 double vidas_lease_attrs(struct vidas_node *n);
+/* The attributes, and for how long they may be cached. */
+int vidas_lease_stat(struct vidas_node *n, int fd, struct stat *st, double *timeout);
 /* A change that was just made: returns when no other domain answers from before. Not in a section. */
 void vidas_lease_changed(struct vidas_branch *b, uint64_t ino, uint32_t kinds);
 void vidas_lease_recall(void *arg, struct vidas_tree *t, uint64_t ino, uint32_t kinds);
@@ -259,6 +260,8 @@ int vidas_handle_fd(struct vidas_handle *h);
  * it cannot: answer reads and writes; else the errno for the open. `fd`: any of the inode. */
 int vidas_backing_open(struct vidas_node *n, int fd, struct fuse_file_info *fi);
 void vidas_backing_close(struct vidas_node *n);
+/* Says once for all that there is none, why, and what is lost by it. */
+void vidas_backing_none(int level, const char *where, const char *why);
 
 /* ops_attr.c: sets the length of a file. */
 int vidas_file_cut(struct vidas_node *n, int fd, off_t size);

@@ -116,6 +116,18 @@ double vidas_lease_names(struct vidas_node *dir)
 	return vidas_tree_cache_seconds(t);
 }
 
+int vidas_lease_stat(struct vidas_node *n, int fd, struct stat *st, double *timeout)
+{
+	*timeout = vidas_lease_attrs(n);
+	if (fstat(fd, st) < 0)
+		return -errno;
+	/* Writing takes these bits away, and our kernel does not know. */
+	if ((st->st_mode & (S_ISUID | S_ISGID)) && S_ISREG(st->st_mode) &&
+	    atomic_load_explicit(&n->writers, memory_order_relaxed))
+		*timeout = 0;
+	return 0;
+}
+
 double vidas_lease_attrs(struct vidas_node *n)
 {
 	struct vidas_tree *t = n->key.branch->tree;

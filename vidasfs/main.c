@@ -18,10 +18,12 @@
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-journal.h>
 
-#define EXIT_USAGE 2
-#define WORKERS	   64u /* some may wait for a backend while others go on */
-#define IDLE	   4u  /* more sleepers are only more wake-ups on other processors */
-#define IO_MAX	   (1u << 20)
+#define EXIT_USAGE   2
+#define WORKERS	     64u /* some may wait for a backend while others go on */
+#define IDLE	     4u	 /* more sleepers are only more wake-ups on other processors */
+#define IO_MAX	     (1u << 20)
+/* Descriptors that are not files: each worker's, each lane's to vidasd, the log and so on. */
+#define FDS_RESERVED (WORKERS + 64u)
 
 struct vidas_fs vidas_fs = { .proc_fd = -1 };
 
@@ -78,11 +80,11 @@ static void want_passthrough(struct fuse_conn_info *conn)
 	why = "built with a libfuse older than 3.17";
 #endif
 	vidas_fs.passthrough = !why;
+#ifdef FUSE_CAP_DIRECT_IO_ALLOW_MMAP
+	vidas_fs.maps = conn->capable & FUSE_CAP_DIRECT_IO_ALLOW_MMAP;
+#endif
 	if (why)
-		vidas_log(VIDAS_LOG_NOTICE,
-			  "no passthrough (%s): reads and writes go through vidasfs, and mapped "
-			  "files are not coherent between domains",
-			  why);
+		vidas_backing_none(VIDAS_LOG_NOTICE, "all containers", why);
 }
 
 static void op_init(void *userdata, struct fuse_conn_info *conn)
@@ -228,7 +230,12 @@ static void limits(void)
 		rl.rlim_cur = rl.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &rl);
 	}
+	/* The other half is for open files, which keep theirs. Connections and workers come first. */
 	vidas_fs.fd_limit = rl.rlim_cur > 1u << 20 ? 1u << 19 : (unsigned)rl.rlim_cur / 2;
+	if (vidas_fs.fd_limit < 2 * FDS_RESERVED)
+		vidas_fs.fd_limit = rl.rlim_cur < FDS_RESERVED + 32 ?
+					    16 :
+					    (unsigned)(rl.rlim_cur - FDS_RESERVED) / 2;
 }
 
 static int prepare(const struct vidas_options *o)
@@ -331,8 +338,7 @@ static int serve(struct fuse_args *args, const struct vidas_options *o, int read
 out:
 	if (err)
 		vidas_log(VIDAS_LOG_ERR, "%s", vidas_fail_text());
-	vidas_branches_close();
-	vidas_close(vidas_fs.v);
+	vidas_close(vidas_fs.v); /* leaves what is attached */
 	if (vidas_fs.se) {
 		fuse_remove_signal_handlers(vidas_fs.se);
 		fuse_session_destroy(vidas_fs.se);

@@ -9,13 +9,11 @@
 /* Within a section. */
 static int attr_fill(struct vidas_node *n, struct stat *st, double *timeout)
 {
-	int fd = vidas_fd_get(n), err = 0;
+	int fd = vidas_fd_get(n), err;
 
 	if (fd < 0)
 		return fd;
-	*timeout = vidas_lease_attrs(n);
-	if (fstat(fd, st) < 0)
-		err = -errno;
+	err = vidas_lease_stat(n, fd, st, timeout);
 	vidas_fd_put(n);
 	return err;
 }

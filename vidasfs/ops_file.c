@@ -19,6 +19,19 @@ int vidas_handle_fd(struct vidas_handle *h)
 	return fd;
 }
 
+static bool has_privileges(struct vidas_node *n)
+{
+	struct stat st = { 0 };
+	int fd = vidas_fd_get(n);
+
+	if (fd < 0)
+		return true;
+	if (fstat(fd, &st) < 0)
+		st.st_mode = S_ISUID;
+	vidas_fd_put(n);
+	return st.st_mode & (S_ISUID | S_ISGID);
+}
+
 /* The first open for writing of the inode in this domain tells the others, the last close too. */
 static void writers_begin(struct vidas_node *n)
 {
@@ -27,9 +40,9 @@ static void writers_begin(struct vidas_node *n)
 	pthread_mutex_lock(&n->lock);
 	if (!atomic_fetch_add_explicit(&n->writers, 1, memory_order_relaxed)) {
 		vidas_tree_write_begin(b->tree, n->key.ino);
-		/* From here on stores may change its times, see vidas_lease_attrs(). */
-		if (!b->volatile_pool &&
-		    atomic_exchange_explicit(&n->cached, false, memory_order_relaxed))
+		/* From here on not all is to be cached any more, see vidas_lease_stat(). */
+		if (atomic_load_explicit(&n->cached, memory_order_relaxed) &&
+		    (!b->volatile_pool || has_privileges(n)))
 			vidas_lease_drop_attrs(n);
 	}
 	pthread_mutex_unlock(&n->lock);
@@ -171,21 +184,24 @@ static int make_file(fuse_req_t req, int dirfd, const char *name, mode_t mode, i
 	return err ? err : fd;
 }
 
-/* Within a section: is the name, that is to be cached, still that of the new file? */
+/* Within a section: by its name, so that this one look after the leases is good for both. */
 static void created_fill(struct vidas_node *dir, int dirfd, const char *name, struct vidas_node *n,
 			 int fd, struct fuse_entry_param *e)
 {
-	struct stat st;
-
 	e->ino = vidas_node_id(n);
 	if (name)
 		e->entry_timeout = vidas_lease_names(dir);
-	if (e->entry_timeout > 0 &&
-	    (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || st.st_ino != n->key.ino))
-		e->entry_timeout = 0;
 	e->attr_timeout = vidas_lease_attrs(n);
+	if (name && fstatat(dirfd, name, &e->attr, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    e->attr.st_ino == n->key.ino)
+		goto out;
+	/* Another domain has renamed or removed it. */
+	e->entry_timeout = 0;
 	if (fstat(fd, &e->attr) < 0)
 		vidas_log(VIDAS_LOG_ERR, "fstat of a new file: %s", strerror(errno));
+out:
+	if (e->attr.st_mode & (S_ISUID | S_ISGID))
+		e->attr_timeout = 0;
 }
 
 static void create(fuse_req_t req, struct vidas_node *dir, const char *name, mode_t mode,

@@ -41,13 +41,12 @@ int vidas_entry_fill(struct vidas_node *dir, int dirfd, const char *name,
 	}
 	e->ino = vidas_node_id(n);
 	/* What is cached has to be read after the lease was taken. */
-	e->attr_timeout = vidas_lease_attrs(n);
-	if (e->attr_timeout > 0) {
-		fd = vidas_fd_get(n);
-		if (fd < 0 || fstat(fd, &e->attr) < 0)
-			err = fd < 0 ? fd : -errno;
-		if (fd >= 0)
-			vidas_fd_put(n);
+	fd = vidas_fd_get(n);
+	if (fd < 0) {
+		err = fd;
+	} else {
+		err = vidas_lease_stat(n, fd, &e->attr, &e->attr_timeout);
+		vidas_fd_put(n);
 	}
 	if (err)
 		vidas_node_forget(n, 1);
@@ -195,6 +194,7 @@ struct losing {
 	struct vidas_node *n;
 	int fd;
 	uint64_t ino; /* 0: there is nothing of that name */
+	bool last;    /* its last name, for all we know */
 };
 
 /* A node whose last name goes could not be reopened: so it has its descriptor before. */
@@ -206,6 +206,7 @@ static void losing_begin(struct losing *l, struct vidas_branch *b, int dirfd, co
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return;
 	l->ino = st.st_ino;
+	l->last = st.st_nlink == 1 || S_ISDIR(st.st_mode);
 	l->n = vidas_node_find(b, st.st_ino);
 	if (l->n)
 		l->fd = vidas_fd_get(l->n);
@@ -216,7 +217,7 @@ static void losing_end(struct losing *l, struct vidas_branch *b, bool done)
 	struct stat st;
 
 	if (l->fd >= 0) {
-		if (done && (fstat(l->fd, &st) < 0 || !st.st_nlink))
+		if (done && (l->last || fstat(l->fd, &st) < 0 || !st.st_nlink))
 			vidas_fd_pin(l->n);
 		vidas_fd_put(l->n);
 	}
@@ -292,6 +293,9 @@ void vidas_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_i
 	}
 	losing_begin(&moved, b, fd, name);
 	losing_begin(&lost, b, newfd, newname);
+	/* These get another name. */
+	moved.last = false;
+	lost.last = lost.last && !(flags & RENAME_EXCHANGE);
 	err = complete(&lost);
 	if (!err)
 		err = renameat2(fd, name, newfd, newname, flags) < 0 ? -errno : 0;

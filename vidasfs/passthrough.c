@@ -8,6 +8,15 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+void vidas_backing_none(int level, const char *where, const char *why)
+{
+	vidas_log(level,
+		  "%s: no passthrough (%s): reads and writes go through vidasfs, and files %s",
+		  where, why,
+		  vidas_fs.maps ? "that are mapped are not coherent between domains" :
+				  "cannot be mapped for writing by several (MAP_SHARED)");
+}
+
 #if VIDAS_FUSE_PASSTHROUGH
 
 /* <linux/fuse.h> of 6.9; Debian 12 has an older one. */
@@ -32,12 +41,9 @@ static int refused(struct vidas_branch *b, int err)
 		return -err;
 	}
 	if (!atomic_exchange_explicit(&b->no_passthrough, true, memory_order_relaxed))
-		vidas_log(
-			VIDAS_LOG_WARNING,
-			"container %s: no passthrough (%s%s): reads and writes go through vidasfs, "
-			"and mapped files are not coherent between domains",
-			b->name, strerror(err),
-			err == EPERM ? "; it takes CAP_SYS_ADMIN on the host" : "");
+		vidas_backing_none(VIDAS_LOG_WARNING, b->name,
+				   err == EPERM ? "it takes CAP_SYS_ADMIN on the host" :
+						  strerror(err));
 	return -EOPNOTSUPP;
 }
 

@@ -128,8 +128,7 @@ static void reply_container(fuse_req_t req, struct vidas_branch *b)
 	err = vidas_branch_root(b, NULL, &n);
 	if (!err) {
 		e.ino = vidas_node_id(n);
-		e.attr_timeout = vidas_lease_attrs(n);
-		err = fstat(b->fd, &e.attr) < 0 ? -errno : 0;
+		err = vidas_lease_stat(n, b->fd, &e.attr, &e.attr_timeout);
 	}
 	if (err)
 		fuse_reply_err(req, -err);

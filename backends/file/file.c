@@ -154,6 +154,8 @@ static int file_stat(struct vidas_backend *be, const char *key, struct vidas_bac
 		return dir;
 	if (fstatat(dir, name, &found, AT_SYMLINK_NOFOLLOW) < 0)
 		err = -errno;
+	else if (S_ISDIR(found.st_mode) && !found.st_nlink)
+		err = -ENOENT; /* the root was removed; what is open of it is no root any more */
 	else
 		err = vidas_file_stat(be, &found, st);
 	close(dir);

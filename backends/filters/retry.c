@@ -8,11 +8,16 @@
  *	longest:5s   what it grows to
  *	total:30s    no new try is begun after that
  *
+ * So a call takes at most `total` and the time of one try, which the backend bounds; with the
+ * values above it pauses for 3.1 s at most. When a call has given up, the others are made once each,
+ * without a pause, until one goes through: many calls to a store that is down do not add up.
+ *
  * A call that seemed to fail may have been carried out. For one that can be made twice with the
  * same outcome that is harmless; a remove, rmdir or rename that finds its work done is a success.
  * A put with `expect` or `must_not_exist` whose own first try went through gives -ESTALE or
  * -EEXIST: who gets that from a put finds the new state as if another had made it, and loses nothing.
  */
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +29,7 @@ struct vidas_backend {
 	struct vidas_layer next;
 	uint64_t tries, first_us, longest_us, total_us;
 	_Atomic uint64_t draws; /* of jitter */
+	atomic_bool down;	/* a call gave up, and none went through since */
 };
 
 /* How far a call has come. */
@@ -40,23 +46,40 @@ static bool may_pass(ssize_t err)
 	       err == -EIO;
 }
 
+static bool give_up(struct vidas_backend *be, const struct attempt *a, ssize_t ret)
+{
+	if (!atomic_exchange_explicit(&be->down, true, memory_order_relaxed))
+		vidas_log(VIDAS_LOG_WARNING,
+			  "%s: %s, after %llu tries; until a call goes through each is tried once",
+			  a->call,
+			  *vidas_fail_text() ? vidas_fail_text() : strerrordesc_np((int)-ret),
+			  (unsigned long long)a->made);
+	return false;
+}
+
 /* Waits for the next try and says whether there is one. */
 static bool again(struct vidas_backend *be, struct attempt *a, ssize_t ret)
 {
+	bool down = atomic_load_explicit(&be->down, memory_order_relaxed);
 	uint64_t us, n;
 
-	if (!may_pass(ret))
+	if (!may_pass(ret)) {
+		if (down && atomic_exchange_explicit(&be->down, false, memory_order_relaxed))
+			vidas_log(VIDAS_LOG_NOTICE, "%s: the store answers again", a->call);
+		return false;
+	}
+	if (down)
 		return false;
 	if (!a->made) {
 		a->pause_us = be->first_us;
 		a->end_us = vidas_deadline_us((int64_t)be->total_us);
 	}
 	if (++a->made >= be->tries)
-		return false;
+		return give_up(be, a, ret);
 	n = atomic_fetch_add_explicit(&be->draws, 1, memory_order_relaxed);
 	us = a->pause_us - vidas_filter_mix(n ^ (uint64_t)vidas_now_us()) % (a->pause_us / 2 + 1);
 	if (vidas_now_us() + (int64_t)us >= a->end_us)
-		return false;
+		return give_up(be, a, ret);
 	vidas_log(VIDAS_LOG_INFO, "%s: %s; once more in %llu ms, try %llu of %llu", a->call,
 		  *vidas_fail_text() ? vidas_fail_text() : strerrordesc_np((int)-ret),
 		  (unsigned long long)us / 1000, (unsigned long long)a->made + 1,

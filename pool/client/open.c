@@ -95,8 +95,11 @@ void vidas_close(struct vidas *v)
 	while (v->objects)
 		vidas_object_leave(v->objects);
 	HASH_ITER(hh, v->containers, c, next) {
-		while (c->trees)
-			vidas_tree_leave(c->trees);
+		/* The container may go with its last tree. */
+		for (struct vidas_tree *t = c->trees, *more; t; t = more) {
+			more = t->next;
+			vidas_tree_leave(t);
+		}
 	}
 	HASH_ITER(hh, v->containers, c, next) {
 		if (c->attached)

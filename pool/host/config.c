@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "backends/store.h"
 #include "pool/base/base.h"
 
 #define OPTIONS_MAX 16u
@@ -86,6 +87,18 @@ static int set_default_root(struct host_config *cfg, const char *value)
 	return set_text(&cfg->default_root, value);
 }
 
+/* The backend that is always there tells whether they are right. */
+static int set_filters(struct host_config *cfg, const char *value)
+{
+	struct vidas_store *store;
+	int err = vidas_store_open("mem://filters", value, &store);
+
+	if (err < 0)
+		return vidas_fail(err, "filters '%s': %s", value, vidas_fail_text());
+	vidas_store_close(store);
+	return set_text(&cfg->filters, value);
+}
+
 static int set_log_level(struct host_config *cfg, const char *value)
 {
 	static const struct {
@@ -138,6 +151,8 @@ static const struct option_def options[] = {
 	{ "run-dir", "DIR", set_run_dir, "directory of the sockets (" HOST_RUN_DIR ")" },
 	{ "default-root", "URL", set_default_root,
 	  "containers made by domains get URL/NAME as their root (none)" },
+	{ "filters", "LIST", set_filters,
+	  "what is put over the store of every root, outermost first (" HOST_FILTERS ")" },
 	{ "log-level", "LEVEL", set_log_level, "error, warning, notice, info or debug (info)" },
 	{ "check-config", NULL, set_check, "read options and configuration file, and exit" },
 	{ "version", NULL, set_version, "print the version, and exit" },
@@ -160,6 +175,12 @@ void vidas_host_config_help(void)
 	}
 	printf("\nThe configuration file has lines `option = value` with the same options, with '_' or\n"
 	       "'-' (pool_size = 4G), and comments after ';' or '#'. Unknown options are errors.\n\n"
+	       "Filters, separated by ',', with parameters as in retry=tries:8+total:60s ('': none):\n"
+	       "  retry  makes calls to a store again that failed for a passing reason: tries:6 calls,\n"
+	       "         with pauses from first:100ms, doubled up to longest:5s; none is begun after\n"
+	       "         total:30s. Once a call has given up, the others are made once each until the\n"
+	       "         store answers again. So a call ends after total and one time-out of the store.\n"
+	       "  fault  lets calls fail, for tests: rate:1%% of them, with errno:EIO\n\n"
 	       "Signals: TERM and INT stop vidasd; the pool stays, with everything in it, and a vidasd\n"
 	       "started again goes on with it. HUP reads log-level and default-root again.\n\n"
 	       "Exit status: 0 stopped as asked, 1 could not run, 2 wrong command line.\n");
@@ -260,6 +281,8 @@ int vidas_host_config_load(int argc, char **argv, struct host_config *out)
 
 	err = set_text(&cfg.run_dir, HOST_RUN_DIR);
 	if (err == 0)
+		err = set_text(&cfg.filters, HOST_FILTERS);
+	if (err == 0)
 		err = read_args(argc, argv, &cfg, true);
 	if (err == 0 && !cfg.help && !cfg.version) {
 		err = read_file(&cfg);
@@ -284,5 +307,6 @@ void vidas_host_config_free(struct host_config *cfg)
 	free(cfg->pool_huge);
 	free(cfg->run_dir);
 	free(cfg->default_root);
+	free(cfg->filters);
 	*cfg = (struct host_config){ 0 };
 }

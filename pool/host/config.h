@@ -10,6 +10,7 @@
 
 #define HOST_RUN_DIR	 "/run/vidas"
 #define HOST_CONFIG_FILE "/etc/vidas/vidasd.conf"
+#define HOST_FILTERS	 "retry"
 
 struct host_config {
 	char *file;	 /* --config; NULL: HOST_CONFIG_FILE if it is there */
@@ -18,6 +19,7 @@ struct host_config {
 	char *pool_huge; /* NULL: within_size */
 	char *run_dir;
 	char *default_root; /* NULL: containers that domains make have none */
+	char *filters;	    /* over the store of every root; "": none */
 	int log_level;
 	bool check, help, version;
 };

@@ -169,7 +169,8 @@ int vidas_host_container_sync(struct host_container *c, struct vidas_sync **out)
 		return 0;
 	pthread_mutex_lock(&c->sync_lock);
 	if (!c->sync)
-		err = vidas_sync_open(c->tree_fd, c->dir_fd, c->meta.root, NULL, &hooks, &c->sync);
+		err = vidas_sync_open(c->tree_fd, c->dir_fd, c->meta.root, c->host->config.filters,
+				      &hooks, &c->sync);
 	*out = c->sync;
 	pthread_mutex_unlock(&c->sync_lock);
 	return err;

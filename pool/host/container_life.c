@@ -118,6 +118,8 @@ static int make(struct host *h, const char *name, struct host_meta *meta,
 	c->meta = *meta;
 	meta->root = NULL;
 	err = vidas_host_container_sync(c, &sync);
+	if (err == 0 && sync)
+		err = vidas_sync_ready(sync);
 	if (err == 0) /* a domain's container is for programs of any user of it */
 		err = vidas_host_disk_publish(c, c->meta.initiator ? 01777 : 0755);
 	if (err < 0)

@@ -142,7 +142,7 @@ int vidas_host_meta_parse(const char *text, size_t bytes, struct host_meta *meta
 	char *copy, *save = NULL;
 	int err = 0;
 
-	copy = strndup(text, bytes);
+	copy = strndup(bytes ? text : "", bytes);
 	if (!copy)
 		return -ENOMEM;
 	if (strlen(copy) != bytes)

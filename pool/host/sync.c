@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/xattr.h>
-#include <time.h>
 #include <unistd.h>
 
 bool sync_tell_once(struct vidas_sync *s, enum sync_told what)
@@ -21,8 +20,8 @@ bool sync_open_for_writing(struct vidas_sync *s, uint64_t inode)
 /* Changes -------------------------------------------------------------------------------------- */
 
 /*
- * Changes are told when this thread has no turn any more: the hook waits for domains, and a domain may
- * not be able to answer before a request of its own has got the turn that is held here.
+ * Changes are told when this thread has no turn any more: the hook waits for domains, and a domain
+ * may not be able to answer before a request of its own has got the turn that is held here.
  */
 struct change {
 	struct vidas_sync *s;
@@ -67,7 +66,7 @@ static void tell_changes(void)
 	mine.count = 0;
 }
 
-/* Turns ----------------------------------------------------------------------------------------- */
+/* Turns ---------------------------------------------------------------------------------------- */
 
 static struct sync_turn *turn_find(struct vidas_sync *s, const struct sync_turn *t)
 {
@@ -165,7 +164,7 @@ bool sync_inode_busy(struct vidas_sync *s, uint64_t inode, enum sync_doing *doin
 	return holder != NULL;
 }
 
-/* Open ------------------------------------------------------------------------------------------ */
+/* Open ----------------------------------------------------------------------------------------- */
 
 /* Does an mtime tell two changes in quick succession apart? (Linux since 6.13 on most file
  * systems.) Where not, sync_push.c helps itself. */
@@ -247,7 +246,7 @@ static int open_directory(int dir, const char *name)
 	return sync_open_at(dir, name, O_RDONLY | O_DIRECTORY);
 }
 
-static int init_lock(struct vidas_sync *s)
+static int init_locks(struct vidas_sync *s)
 {
 	pthread_condattr_t attr;
 	int err;
@@ -258,7 +257,30 @@ static int init_lock(struct vidas_sync *s)
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	err = pthread_cond_init(&s->turn_over, &attr);
 	pthread_condattr_destroy(&attr);
-	return err ? -err : -pthread_mutex_init(&s->lock, NULL);
+	if (!err)
+		err = pthread_mutex_init(&s->lock, NULL);
+	return err ? -err : -pthread_mutex_init(&s->open_lock, NULL);
+}
+
+int vidas_sync_ready(struct vidas_sync *s)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&s->open_lock);
+	if (!s->store)
+		err = vidas_store_open(s->root, s->filters, &s->store);
+	if (s->store)
+		s->caps = vidas_store_caps(s->store);
+	pthread_mutex_unlock(&s->open_lock);
+	return err;
+}
+
+int sync_need_store(struct vidas_sync *s)
+{
+	int err = vidas_sync_ready(s);
+
+	/* That a file is not there is something else. */
+	return err == -ENOENT ? -ENOTCONN : err;
 }
 
 int vidas_sync_open(int tree_fd, int state_fd, const char *root, const char *filters,
@@ -272,24 +294,23 @@ int vidas_sync_open(int tree_fd, int state_fd, const char *root, const char *fil
 	s->known = s->stage = -1;
 	if (hooks)
 		s->hooks = *hooks;
+	s->root = strdup(root);
+	s->filters = strdup(filters ? filters : "");
 	err = s->tree = sync_open_at(tree_fd, "", O_RDONLY | O_DIRECTORY);
 	if (err >= 0)
 		err = s->known = open_directory(state_fd, "known");
 	if (err >= 0)
 		err = s->stage = open_directory(state_fd, "stage");
 	if (err >= 0)
-		err = init_lock(s);
+		err = init_locks(s);
 	if (err >= 0)
-		err = probe_pool(s);
+		err = s->root && s->filters ? probe_pool(s) : -ENOMEM;
 	if (err >= 0)
 		err = sync_each_entry(s->stage, clean_stage_entry, s);
-	if (err >= 0)
-		err = vidas_store_open(root, filters, &s->store);
 	if (err < 0) {
 		vidas_sync_close(s);
 		return err;
 	}
-	s->caps = vidas_store_caps(s->store);
 	*out = s;
 	return 0;
 }
@@ -307,5 +328,8 @@ void vidas_sync_close(struct vidas_sync *s)
 		close(s->stage);
 	pthread_cond_destroy(&s->turn_over);
 	pthread_mutex_destroy(&s->lock);
+	pthread_mutex_destroy(&s->open_lock);
+	free(s->root);
+	free(s->filters);
 	free(s);
 }

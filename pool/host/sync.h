@@ -6,8 +6,8 @@
  *
  * What is remembered, so that a killed vidasd knows as much as before: a shadow tree "known/"
  * beside the container's tree. For every key that the pool has in common with the store it has an
- * empty file of the same path, with trusted.vidas.known = {version, inode, size, mtime, mode, owner,
- * file handle} as last agreed; for a directory whose entries were imported, a directory with
+ * empty file of the same path, with trusted.vidas.known = {version, inode, size, mtime, mode,
+ * owner, file handle} as last agreed; for a directory whose entries were imported, a directory with
  * trusted.vidas.imported. Thus
  *	in the tree, not in known		new here: to be pushed
  *	in both, but they differ		changed here: to be pushed
@@ -17,17 +17,24 @@
  * times, with trusted.vidas.absent = its key; the mark is put on before the name appears and taken
  * off when the last byte is there. Nobody may read, write or cut such a file before.
  *
- * Order, so that a crash at any instruction loses nothing: the intent in known, push, then the result
- * in known (so what a killed vidasd had put is not taken for somebody else's); a key is removed
- * only when its file is gone, or pushed under another name (the handle tells); a removal is
- * done in the store before it is forgotten in known. Things are made, and taken away, in "stage/" beside
- * known/: no name in the tree is ever half made.
+ * Order, so that a crash at any instruction loses nothing: the intent in known, push, then the
+ * result in known. What the store has after a kill is told to be ours by the intent, if the store
+ * keeps mtimes to the nanosecond; an intent therefore has also the version that it is to replace,
+ * because it takes the place of the intent by which that one was told to be ours. A key is removed
+ * when its file is gone or pushed under another name (the handle tells), or when a thing of another
+ * kind takes the name, the bytes then being in the pool; a removal is done in the store before it
+ * is forgotten in known. Things are made, and taken away, in "stage/" beside known/: no name in the
+ * tree is ever half made.
  *
  * Needed: CAP_SYS_ADMIN (trusted xattrs), CAP_DAC_READ_SEARCH (file handles), and what it takes to
  * give files their owners and modes; /proc.
  *
  * Threads: all calls may run in parallel. One file is moved by one thread at a time; others that
- * want it wait for that (single-flight), at most the store's time-outs.
+ * want it wait for that (single-flight).
+ *
+ * Time: a call to the store takes what backend and filters allow it (see backends/filters/retry.c);
+ * who waits for another's move of a file gives up (-ETIMEDOUT) when that got nowhere for five
+ * minutes. What goes through directories ends when the store has not answered four times in a row.
  */
 #ifndef VIDAS_SYNC_H
 #define VIDAS_SYNC_H
@@ -46,26 +53,33 @@ struct vidas_sync_hooks {
 	/* Does any domain have this inode open for writing just now? Then its bytes may change
 	 * without its mtime, and it counts as changed. */
 	bool (*open_for_writing)(void *arg, uint64_t inode);
-	/* The tree was changed by us: entries of a directory and/or attributes of an inode (kinds as
-	 * enum vidas_wire_recall_kind). Called after the change, before the call returns, and while no
-	 * file is held: other calls go on meanwhile. */
+	/* The tree was changed by us: entries of a directory and/or attributes of an inode (kinds
+	 * as enum vidas_wire_recall_kind). Called after the change, before the call returns, and
+	 * while no file is held: other calls go on meanwhile. */
 	void (*changed)(void *arg, uint64_t inode, uint32_t kinds);
 	void *arg;
 };
 
-/* On a file: its bytes are not here yet. On a directory: its entries are not, see import. The value is
- * the key in the store, which stays the same when the file or a directory above it is renamed. */
+/* On a file: its bytes are not here yet. On a directory: its entries are not, see import. The value
+ * is the key in the store, which stays the same when it or a directory above it is renamed. */
 #define VIDAS_SYNC_ABSENT VIDAS_XATTR_ABSENT
 
 /* Put on a file by whoever ends a mapping through which it could be written: on tmpfs such writes
  * may leave the mtime as it was. The file counts as changed; a push takes the mark off. */
 #define VIDAS_SYNC_TOUCHED VIDAS_XATTR_TOUCHED
 
-/* `tree_fd`: the container's tree; `state_fd`: the directory in which known/ is (both kept by the
- * caller, open until close). `filters` as for vidas_store_open(). */
+/*
+ * `tree_fd`: the container's tree; `state_fd`: the directory in which known/ is. `filters` as for
+ * vidas_store_open(); the store itself is opened by the first call that needs it, so that what is
+ * here can be had without.
+ */
 int vidas_sync_open(int tree_fd, int state_fd, const char *root, const char *filters,
 		    const struct vidas_sync_hooks *hooks, struct vidas_sync **out);
 void vidas_sync_close(struct vidas_sync *s);
+
+/* Opens the store, if it is not open yet. -EINVAL the URL or a filter is wrong, -ENOENT there is no
+ * such root now; for the calls below that is -ENOTCONN. */
+int vidas_sync_ready(struct vidas_sync *s);
 
 struct vidas_sync_moved {
 	uint64_t files, bytes;
@@ -75,10 +89,10 @@ struct vidas_sync_moved {
  * All paths are relative to the tree, "" is the tree, form already checked. `inode`: 0, or -ESTALE
  * if something else is there. Symbolic links on the way are never followed.
  *
- * flush: pushes a file, or everything below a directory, removals included. Goes on after an error
- * and returns the first. A file that changed in the store since it was last agreed is not
- * overwritten there: what the store has is kept as "<key>.vidas-conflict-<UTC time>" first, and the
- * state says conflict until the next clean push.
+ * flush: pushes a file, or everything below a directory, removals included. Goes on after an error,
+ * but many -ETIMEDOUT, and returns the first. A file that changed in the store since it was last
+ * agreed is not overwritten there: what the store has is kept as "<key>.vidas-conflict-<UTC time>"
+ * first, and the state says conflict until the next clean push.
  */
 int vidas_sync_flush(struct vidas_sync *s, const char *path, uint64_t inode,
 		     struct vidas_sync_moved *moved);

@@ -23,8 +23,8 @@ static int make_room(int fd, uint64_t size)
 	return vidas_fail(-errno, "the pool has no room for %llu bytes", (unsigned long long)size);
 }
 
-/* Fills the mapped piece at `offset`. -ESTALE: it was cut meanwhile, or what is in the store changed;
- * begin anew. */
+/* Fills the mapped piece at `offset`. -ESTALE: it was cut meanwhile, or what is in the store
+ * changed; begin anew. */
 static int get_piece(struct vidas_sync *s, const char *key, uint64_t offset, struct vidas_map *map,
 		     struct vidas_backend_version *version)
 {
@@ -219,7 +219,7 @@ int sync_fetch_absent(struct vidas_sync *s, const char *key, int fd, struct sync
 	return err;
 }
 
-/* The public call -------------------------------------------------------------------------------- */
+/* The public call ------------------------------------------------------------------------------ */
 
 /* With the turns on `key` and the inode. 1: the mark has changed meanwhile, look again. */
 static int resident_turn(struct vidas_sync *s, const char *key, int fd, uint64_t inode)
@@ -254,10 +254,14 @@ int sync_make_resident(struct vidas_sync *s, int fd)
 {
 	char key[PATH_MAX];
 	struct stat st;
-	int err = 1;
+	int err;
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
+	err = sync_need_store(s);
+	if (err)
+		return sync_note_error(fd, err);
+	err = 1;
 	for (int tries = 0; err > 0 && tries < SYNC_TRIES; tries++) {
 		err = sync_path_xattr(fd, VIDAS_SYNC_ABSENT, key);
 		if (!err)
@@ -272,11 +276,18 @@ int vidas_sync_resident(struct vidas_sync *s, const char *path, uint64_t inode, 
 {
 	struct vidas_sync_moved moved = { 0 };
 	struct stat st;
+	int look, fd, err;
 	bool absent;
-	int fd, err;
 
 	vidas_fail_clear();
-	fd = sync_tree_file(s, path, inode, O_RDONLY, &st);
+	look = sync_tree_look(s, path, inode, &st);
+	if (look < 0)
+		return look;
+	if (S_ISREG(st.st_mode))
+		fd = sync_reopen(look, O_RDONLY | O_NONBLOCK);
+	else
+		fd = S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+	close(look);
 	if (fd < 0)
 		return fd;
 	absent = fgetxattr(fd, VIDAS_SYNC_ABSENT, NULL, 0) >= 0;
@@ -284,7 +295,9 @@ int vidas_sync_resident(struct vidas_sync *s, const char *path, uint64_t inode, 
 	close(fd);
 	if (err || absent || !revalidate)
 		return err;
-	err = sync_update_file(s, path, st.st_ino, NULL, true, &moved);
+	err = sync_need_store(s);
+	if (!err)
+		err = sync_update_file(s, path, st.st_ino, NULL, true, &moved);
 	/* What is newer here stays; what is gone here or there is for the opener to find out. */
 	return err == -EBUSY || err == -ESTALE || err == -ENOENT ? 0 : err;
 }

@@ -25,7 +25,8 @@ struct flush {
 	bool done;
 	struct sync_list again; /* names that are still taken by another kind of thing in the store */
 	struct vidas_sync_moved moved;
-	int err; /* the first, and its reason */
+	unsigned timeouts; /* see SYNC_TIMEOUTS */
+	int err;	   /* the first, and its reason */
 	char text[256];
 
 	pthread_t worker[WORKERS];
@@ -42,11 +43,23 @@ static void flush_failed(struct flush *f, int err)
 	pthread_mutex_unlock(&f->lock);
 }
 
+static bool gave_up(struct flush *f)
+{
+	bool yes;
+
+	pthread_mutex_lock(&f->lock);
+	yes = f->timeouts >= SYNC_TIMEOUTS;
+	pthread_mutex_unlock(&f->lock);
+	return yes;
+}
+
 static void flush_one(struct flush *f, const char *path)
 {
 	struct vidas_sync_moved moved = { 0 };
 	int err;
 
+	if (gave_up(f))
+		return;
 	vidas_fail_clear();
 	err = sync_push(f->s, path, 0, &moved);
 	if (err == -ENOENT)
@@ -54,6 +67,7 @@ static void flush_one(struct flush *f, const char *path)
 	pthread_mutex_lock(&f->lock);
 	f->moved.files += moved.files;
 	f->moved.bytes += moved.bytes;
+	sync_count_timeout(&f->timeouts, err, moved.files);
 	if (err == -EISDIR && sync_list_add(&f->again, path) == 0)
 		err = 0;
 	pthread_mutex_unlock(&f->lock);
@@ -181,8 +195,12 @@ static int walk_directory(struct flush *f, const char *dir)
 	vidas_fail_clear();
 	if (*dir)
 		err = sync_push(f->s, dir, 0, &moved);
-	if (err)
+	if (err) {
+		pthread_mutex_lock(&f->lock);
+		sync_count_timeout(&f->timeouts, err, false);
+		pthread_mutex_unlock(&f->lock);
 		return err == -ENOENT ? 0 : err;
+	}
 	w.fd = sync_open_at(f->s->tree, dir, O_RDONLY | O_DIRECTORY);
 	if (w.fd < 0)
 		return w.fd == -ENOENT || w.fd == -ENOTDIR ? 0 : w.fd;
@@ -214,19 +232,18 @@ static int flush_tree(struct vidas_sync *s, const char *path, struct vidas_sync_
 
 	pthread_mutex_init(&f.lock, NULL);
 	pthread_cond_init(&f.more, NULL);
-	err = sync_list_add(&f.dirs, path);
-	for (size_t i = 0; i < f.dirs.count; i++) {
-		err = walk_directory(&f, f.dirs.path[i]);
-		flush_failed(&f, err);
-	}
+	flush_failed(&f, sync_list_add(&f.dirs, path));
+	for (size_t i = 0; i < f.dirs.count && !gave_up(&f); i++)
+		flush_failed(&f, walk_directory(&f, f.dirs.path[i]));
 	finish_workers(&f);
-	for (size_t i = 0; i < f.again.count; i++) {
+	for (size_t i = 0; i < f.again.count && !gave_up(&f); i++) {
 		vidas_fail_clear();
 		err = sync_push(s, f.again.path[i], 0, &f.moved);
 		flush_failed(&f, err == -ENOENT ? 0 : err);
 	}
 	vidas_fail_clear();
-	flush_failed(&f, sync_remove_gone(s, path, &f.moved));
+	if (!gave_up(&f))
+		flush_failed(&f, sync_remove_gone(s, path, &f.moved));
 	if (f.err && f.text[0])
 		vidas_fail(f.err, "%s", f.text);
 	moved->files += f.moved.files;
@@ -238,26 +255,41 @@ static int flush_tree(struct vidas_sync *s, const char *path, struct vidas_sync_
 	return f.err;
 }
 
+static void note_no_store(int look, const struct stat *st, int err)
+{
+	int fd = S_ISREG(st->st_mode) ? sync_reopen(look, O_RDONLY | O_NONBLOCK) : -1;
+
+	if (fd < 0)
+		return;
+	sync_note_error(fd, err);
+	close(fd);
+}
+
 int vidas_sync_flush(struct vidas_sync *s, const char *path, uint64_t inode,
 		     struct vidas_sync_moved *moved)
 {
 	struct vidas_sync_moved total = { 0 };
 	struct stat st;
 	int fd, err;
+	bool gone;
 
 	vidas_fail_clear();
 	fd = sync_tree_look(s, path, inode, &st);
-	if (fd == -ENOENT && !inode && *path && sync_known_kind(s, path)) {
-		err = sync_remove_gone(s, path, &total);
-	} else if (fd < 0) {
+	gone = fd == -ENOENT && !inode && *path && sync_known_kind(s, path);
+	if (fd < 0 && !gone)
 		return fd;
-	} else {
+	err = sync_need_store(s);
+	if (err && fd >= 0)
+		note_no_store(fd, &st, err);
+	if (fd >= 0)
 		close(fd);
+	if (!err && gone)
+		err = sync_remove_gone(s, path, &total);
+	else if (!err)
 		err = sync_push_above(s, path);
-		if (!err)
-			err = S_ISDIR(st.st_mode) ? flush_tree(s, path, &total) :
-						    sync_push(s, path, inode, &total);
-	}
+	if (!err && !gone)
+		err = S_ISDIR(st.st_mode) ? flush_tree(s, path, &total) :
+					    sync_push(s, path, inode, &total);
 	if (moved)
 		*moved = total;
 	return err;

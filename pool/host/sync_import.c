@@ -2,7 +2,6 @@
 #include "pool/host/sync_internal.h"
 
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -200,7 +199,7 @@ out:
 	return err;
 }
 
-/* A directory ------------------------------------------------------------------------------------ */
+/* A directory ---------------------------------------------------------------------------------- */
 
 struct import {
 	struct vidas_sync *s;
@@ -262,6 +261,8 @@ static int import_into(struct vidas_sync *s, const char *path, int fd, const str
 	err = import_key(s, path, fd, key);
 	if (err == -EALREADY)
 		return import_mark(fd);
+	if (!err)
+		err = sync_need_store(s);
 	if (err)
 		return err;
 	err = vidas_store_list(s->store, key, import_each, &im);
@@ -304,7 +305,7 @@ int vidas_sync_import(struct vidas_sync *s, const char *path, uint64_t inode, ui
 	return err;
 }
 
-/* One name --------------------------------------------------------------------------------------- */
+/* One name ------------------------------------------------------------------------------------- */
 
 /* Makes sure that `name`, in the directory `dir` of the tree, is there if the store has it. */
 static int find_in(struct vidas_sync *s, const char *dir, const char *path)
@@ -330,7 +331,9 @@ static int find_in(struct vidas_sync *s, const char *dir, const char *path)
 		return err;
 	if (sync_known_kind(s, key))
 		return -ENOENT; /* deleted here; the store does not know yet */
-	err = vidas_store_stat(s->store, key, &st);
+	err = sync_need_store(s);
+	if (!err)
+		err = vidas_store_stat(s->store, key, &st);
 	if (!err)
 		err = sync_import_entry(s, path, key, &st);
 	if (err > 0)

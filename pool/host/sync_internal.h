@@ -3,7 +3,8 @@
  * What the files sync_*.c share. sync.c: open, close, whose turn it is; sync_tree.c: opening things
  * in the tree; sync_known.c: records; sync_import.c, sync_fetch.c, sync_update.c (a
  * file), sync_renew.c (a directory): from the store;
- * sync_push.c, sync_put.c, sync_conflict.c, sync_remove.c, sync_flush.c: to the store; sync_state.c: states.
+ * sync_push.c, sync_put.c, sync_conflict.c, sync_remove.c, sync_flush.c: to the store;
+ * sync_state.c: states.
  *
  * Lock order: turn of a directory's inode, of a path, of a file's inode; then sync.lock.
  *
@@ -42,6 +43,10 @@
 /* How long to wait for another's turn on a file while no byte of it moves. */
 #define SYNC_PATIENCE_US (INT64_C(300) * 1000 * 1000)
 
+/* So many calls in a row to which the store gave no answer end a flush or update of a directory:
+ * what else is in it would take as long each. */
+#define SYNC_TIMEOUTS 4u
+
 enum sync_doing { SYNC_LOOKING, SYNC_FETCH, SYNC_FLUSH };
 
 /* A turn on a path or an inode: one holder at a time. Lies on the holder's stack. */
@@ -55,8 +60,10 @@ struct sync_turn {
 };
 
 struct vidas_sync {
-	struct vidas_store *store;
+	struct vidas_store *store; /* both: since vidas_sync_ready() */
 	uint32_t caps;
+	pthread_mutex_t open_lock; /* of the store; nothing is taken under it */
+	char *root, *filters;
 	int tree, known, stage; /* directories; stage: things that are made, or on their way out */
 	struct vidas_sync_hooks hooks;
 	bool fine_times; /* every change gives an mtime of its own */
@@ -77,7 +84,8 @@ enum sync_told {
 /* True for the first that asks. */
 bool sync_tell_once(struct vidas_sync *s, enum sync_told what);
 
-/* Turns (sync.c). -ETIMEDOUT the holder does not get on. Giving back one that is not held is allowed. */
+/* Turns (sync.c). -ETIMEDOUT the holder does not get on. Giving back one that is not held is
+ * allowed. */
 int sync_turn_path(struct vidas_sync *s, struct sync_turn *t, const char *path);
 int sync_turn_inode(struct vidas_sync *s, struct sync_turn *t, uint64_t inode,
 		    enum sync_doing doing);
@@ -85,23 +93,24 @@ void sync_turn_moved(struct sync_turn *t);
 void sync_turn_give(struct vidas_sync *s, struct sync_turn *t);
 bool sync_inode_busy(struct vidas_sync *s, uint64_t inode, enum sync_doing *doing);
 
+/* Before the store is used: vidas_sync_ready(), -ENOTCONN if there is no such root now. */
+int sync_need_store(struct vidas_sync *s);
+
 bool sync_open_for_writing(struct vidas_sync *s, uint64_t inode);
 /* Tells the hook, now or when this thread gives its last turn back. */
 void sync_changed(struct vidas_sync *s, uint64_t inode, uint32_t kinds);
 
-/* Paths and the tree (sync_tree.c). ------------------------------------------------------------- */
+/* Paths and the tree (sync_tree.c). ------------------------------------------------------------ */
 
 /* openat2() beneath `dir`, no symbolic links; "" is `dir` itself. */
 int sync_open_at(int dir, const char *path, int flags);
 /* The directory above `path` (O_PATH) and its last component; `path` is not "". */
 int sync_parent(int dir, const char *path, const char **base);
-/* Opens for real what an O_PATH descriptor names. */
+/* Opens for real what an O_PATH descriptor names. Files with O_NONBLOCK: a domain that holds a file
+ * lease on one must not hold us. */
 int sync_reopen(int fd, int flags);
 /* Opens `path` in the tree as O_PATH and looks at it; -ESTALE unless `inode` is 0 or its own. */
 int sync_tree_look(struct vidas_sync *s, const char *path, uint64_t inode, struct stat *st);
-/* The same, a regular file opened for real with `flags`; -EISDIR, -EINVAL others. */
-int sync_tree_file(struct vidas_sync *s, const char *path, uint64_t inode, int flags,
-		   struct stat *st);
 /* "dir/name" in `out`; -ENAMETOOLONG, -EINVAL a name that cannot be. */
 int sync_join(char out[static PATH_MAX], const char *dir, const char *name);
 /* A text xattr as a NUL-terminated path: -ENODATA, -EINVAL not a path. */
@@ -119,7 +128,7 @@ static inline bool sync_same_time(const struct timespec *a, const struct timespe
 	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
 }
 
-/* Records (sync_known.c). ------------------------------------------------------------------------ */
+/* Records (sync_known.c). ---------------------------------------------------------------------- */
 
 enum sync_record_flag {
 	SYNC_AGREED = 1u << 0, /* inode, size, mtime, mode, owner and version were agreed on */
@@ -129,7 +138,7 @@ enum sync_record_flag {
 	SYNC_CONFLICT = 1u << 3,
 	SYNC_FETCHING =
 		1u << 4, /* an absent file: size and time are ours; push_mtime was its own */
-	/* A set_attrs was begun: the bytes are those agreed on, mode, owner and version may not be. */
+	/* A set_attrs was begun: the bytes are as agreed, mode, owner and version may not be. */
 	SYNC_ATTRS = 1u << 5,
 
 	/* What the store has is to be asked for before anything is done to it. */
@@ -160,14 +169,15 @@ int sync_known_drop(struct vidas_sync *s, const char *path);
 mode_t sync_known_kind(struct vidas_sync *s, const char *path);
 bool sync_known_imported(struct vidas_sync *s, const char *path);
 int sync_known_set_imported(struct vidas_sync *s, const char *path);
-/* Fills in what is agreed from the file itself and `version`; keeps flags other than AGREED, push_*. */
+/* Fills in what is agreed from the file itself and `version`; keeps flags other than AGREED,
+ * push_*. */
 void sync_record_agree(struct sync_record *rec, int fd, const struct stat *st,
 		       const struct vidas_backend_version *version);
-/* Is the file that was agreed on as `path` still in the tree, under a name that was not pushed yet? Then
- * this key is the only one under which the store has it. */
+/* Is the file that was agreed on as `path` still in the tree, under a name that was not pushed yet?
+ * Then this key is the only one under which the store has it. */
 bool sync_is_moved(struct vidas_sync *s, const char *path);
-/* If another inode than `inode` was agreed on as `path`, is still in the tree, and has its bytes only in
- * the store: a descriptor of it; else -ENOENT. */
+/* If another inode than `inode` was agreed on as `path`, is still in the tree, and has its bytes
+ * only in the store: a descriptor of it; else -ENOENT. */
 int sync_displaced(struct vidas_sync *s, const char *path, uint64_t inode);
 
 /* Has what `st` shows changes that are not pushed, other than of its mode and owner? `fd`: for the
@@ -176,15 +186,15 @@ bool sync_is_dirty(struct vidas_sync *s, const struct sync_record *rec, const st
 		   int fd);
 /* Are mode and owner as agreed? */
 bool sync_same_attrs(const struct sync_record *rec, const struct stat *st);
-/* Is what the store has what was agreed on, or what a push since then left there, as far as that can be
- * told? Links: asks the store for the target. */
+/* Is what the store has what was agreed on, or what a push since then left there, as far as that
+ * can be told? Links: asks the store for the target. */
 bool sync_is_ours(struct vidas_sync *s, const char *path, const struct sync_record *rec,
 		  const struct vidas_backend_stat *there);
 
-/* From the store. --------------------------------------------------------------------------------- */
+/* From the store. ------------------------------------------------------------------------------ */
 
-/* Makes the entry `name` of the store's directory `key` appear as `path` in the tree, absent. 1 made,
- * 0 it was there. */
+/* Makes the entry `name` of the store's directory `key` appear as `path` in the tree, absent. 1
+ * made, 0 it was there. */
 int sync_import_entry(struct vidas_sync *s, const char *path, const char *key,
 		      const struct vidas_backend_stat *st);
 /* All bytes of `key` into `fd`, which gets their size. With `stay` *st says which version and size
@@ -204,14 +214,15 @@ int sync_note_fetching(struct vidas_sync *s, const char *key, struct sync_record
 /* Makes what `fd` is resident, whatever its name; takes turns itself. */
 int sync_make_resident(struct vidas_sync *s, int fd);
 /* Renews one file, if it is unchanged here: -EBUSY. `st`: what the store has, NULL: ask it. With
- * `bytes_only`, -ESTALE where not newer bytes, but another kind of thing or nothing is in the store. */
+ * `bytes_only`, -ESTALE where not newer bytes, but another kind of thing or nothing is in the
+ * store. */
 int sync_update_file(struct vidas_sync *s, const char *path, uint64_t inode,
 		     const struct vidas_backend_stat *st, bool bytes_only,
 		     struct vidas_sync_moved *moved);
 /* -ENOTCONN: not even the root is in the store, so what is not there may not be gone. */
 int sync_root_is_there(struct vidas_sync *s);
 
-/* To the store. ----------------------------------------------------------------------------------- */
+/* To the store. -------------------------------------------------------------------------------- */
 
 /* Pushes what is at `path`, if it changed; a directory: itself, not what is in it. */
 int sync_push(struct vidas_sync *s, const char *path, uint64_t inode,
@@ -232,6 +243,15 @@ int sync_remove_gone(struct vidas_sync *s, const char *path, struct vidas_sync_m
  * the tree. Afterwards `path` may be replaced; `st->version` is what is there now, size 0 and type
  * 0 if nothing is. */
 int sync_conflict_keep(struct vidas_sync *s, const char *path, struct vidas_backend_stat *st);
+
+/* Counts *timeouts on: of `err`, which a file ended with, and whether it was moved. */
+static inline void sync_count_timeout(unsigned *timeouts, int err, bool moved)
+{
+	if (err == -ETIMEDOUT)
+		++*timeouts;
+	else if (moved)
+		*timeouts = 0;
+}
 
 /* A list of paths that grows at its end. */
 struct sync_list {

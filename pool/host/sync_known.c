@@ -200,7 +200,7 @@ int sync_known_set_imported(struct vidas_sync *s, const char *path)
 	return known_set(s, path, true, SYNC_IMPORTED, "1", 1);
 }
 
-/* Records and files ------------------------------------------------------------------------------ */
+/* Records and files ---------------------------------------------------------------------------- */
 
 union handle {
 	struct file_handle h;

@@ -16,7 +16,7 @@ static int note(struct vidas_sync *s, const char *path, int fd, const struct sta
 	return sync_known_put(s, path, &rec);
 }
 
-/* Directories ------------------------------------------------------------------------------------ */
+/* Directories ---------------------------------------------------------------------------------- */
 
 static int make_directory(struct vidas_sync *s, const char *path,
 			  const struct vidas_backend_stat *attrs)
@@ -68,7 +68,7 @@ static int push_directory(struct vidas_sync *s, const char *path, int fd, const 
 	return err ? err : note(s, path, fd, st, &none);
 }
 
-/* Symbolic links --------------------------------------------------------------------------------- */
+/* Symbolic links ------------------------------------------------------------------------------- */
 
 /* 1: the store has just this link. 0: it can be put. */
 static int compare_link(struct vidas_sync *s, const char *path, const char *target,
@@ -136,7 +136,7 @@ static int push_symlink(struct vidas_sync *s, const char *path, int fd, const st
 	return err < 0 ? err : note(s, path, fd, st, &there.version);
 }
 
-/* Any -------------------------------------------------------------------------------------------- */
+/* Any ------------------------------------------------------------------------------------------ */
 
 /* What was agreed on as something else goes from the store first. With the turn on `path`. */
 static int clear_other(struct vidas_sync *s, const char *path, mode_t mode,

@@ -83,7 +83,7 @@ static void lay_out(const struct put *p, const struct vidas_map *map, struct vec
 	add_bytes(v, map->ptr + at, end - at);
 }
 
-/* PUT_CUT: it was cut short meanwhile, and has zeros in the store. PUT_FAULT: as before it was put. */
+/* PUT_CUT: it was cut short meanwhile, and has zeros in the store. PUT_FAULT: nothing was put. */
 enum { PUT_CUT = 1, PUT_FAULT = 2 };
 
 static int put_bytes(struct put *p, struct vidas_backend_version *now)
@@ -155,7 +155,7 @@ static bool same_bytes(struct put *p, struct vidas_backend_stat *there)
 	return same;
 }
 
-/* Versions --------------------------------------------------------------------------------------- */
+/* Versions ------------------------------------------------------------------------------------- */
 
 /* What to expect, as far as known here. */
 static void expect_known(struct put *p)
@@ -167,9 +167,9 @@ static void expect_known(struct put *p)
 }
 
 /*
- * What to expect, by what the store has: if that is neither what was agreed nor from an earlier push
- * of ours, it is kept beside. What is there is known from now on, as the intent of that earlier push
- * gives way to that of this one.
+ * What to expect, by what the store has: if that is neither what was agreed nor from an earlier
+ * push of ours, it is kept beside. What is there is known from now on, as the intent of that
+ * earlier push gives way to that of this one.
  */
 static int expect_there(struct put *p)
 {
@@ -201,11 +201,11 @@ static int expect_there(struct put *p)
 	return 0;
 }
 
-/* The push -------------------------------------------------------------------------------------- */
+/* The push ------------------------------------------------------------------------------------- */
 
 /*
- * Looks at the file before its bytes are read. Where the mtime comes from a coarse clock, a write in
- * the same tick as the one before would not show: so the mtime gets a nanosecond that the clock
+ * Looks at the file before its bytes are read. Where the mtime comes from a coarse clock, a write
+ * in the same tick as the one before would not show: so the mtime gets a nanosecond that the clock
  * never has.
  */
 static int look_before(struct put *p)

@@ -123,8 +123,8 @@ static int remove_directory(struct vidas_sync *s, const char *path)
 		return 0;
 	if (s->caps & VIDAS_BACKEND_DIRECTORIES)
 		err = vidas_store_rmdir(s->store, path);
-	/* What is left in it was never known here, or has to stay for now. What does not even show may
-	 * be on its way out: the next flush tries again. */
+	/* What is left in it was never known here, or has to stay for now. What does not even show
+	 * may be on its way out: the next flush tries again. */
 	if (err == -ENOTEMPTY && vidas_store_list(s->store, path, any_entry, NULL) == 0)
 		return 0;
 	if (err && err != -ENOENT && err != -ENOTEMPTY && err != -ENOTDIR)
@@ -139,6 +139,7 @@ struct removal {
 	int known, tree; /* of dir; tree -1: there is no such directory any more */
 	struct sync_list *dirs;
 	struct vidas_sync_moved *moved;
+	unsigned timeouts;
 	int err; /* the first */
 };
 
@@ -158,9 +159,10 @@ static int removal_each(void *arg, const char *name)
 	    !S_ISDIR(st.st_mode))
 		return 0;
 	err = remove_file(r->s, path, r->moved);
+	sync_count_timeout(&r->timeouts, err, !err);
 	if (err && !r->err)
 		r->err = err;
-	return 0;
+	return r->timeouts < SYNC_TIMEOUTS ? 0 : err;
 }
 
 static int removal_directory(struct removal *r)

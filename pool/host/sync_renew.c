@@ -23,15 +23,19 @@ struct renewal {
 	struct sync_list dirs;
 	struct vidas_sync_moved *moved;
 	bool names_changed;
-	int err, busy; /* the first; -EBUSY only if nothing worse was */
+	unsigned timeouts; /* see SYNC_TIMEOUTS */
+	int err, busy;	   /* the first; -EBUSY only if nothing worse was */
 };
 
-static void failed(struct renewal *r, int err)
+/* How one file ended. Non-zero: no more of them. */
+static int ended(struct renewal *r, int err)
 {
 	if (err == -EBUSY)
 		r->busy = err;
 	else if (err && !r->err)
 		r->err = err;
+	sync_count_timeout(&r->timeouts, err, !err);
+	return r->timeouts < SYNC_TIMEOUTS ? 0 : err;
 }
 
 static int listed_add(struct renewal *r, const char *name)
@@ -96,21 +100,17 @@ static int renew_each(void *arg, const char *name, const struct vidas_backend_st
 	err = listed_add(r, name);
 	if (err)
 		return err;
-	if (there->type == VIDAS_BACKEND_DIRECTORY) {
-		failed(r, renew_subdirectory(r, path, there));
-		return 0;
-	}
+	if (there->type == VIDAS_BACKEND_DIRECTORY)
+		return ended(r, renew_subdirectory(r, path, there));
 	fd = sync_tree_look(r->s, path, 0, &st);
 	if (fd == -ENOENT && !sync_known_kind(r->s, path)) {
 		err = sync_import_entry(r->s, path, path, there);
 		r->names_changed = r->names_changed || err > 0;
-		failed(r, err > 0 ? 0 : err);
-		return 0;
+		return ended(r, err > 0 ? 0 : err);
 	}
 	if (fd >= 0)
 		close(fd);
-	failed(r, sync_update_file(r->s, path, 0, there, false, r->moved));
-	return 0;
+	return ended(r, sync_update_file(r->s, path, 0, there, false, r->moved));
 }
 
 /* What is known in `dir` and was not in the list. */
@@ -123,8 +123,7 @@ static int gone_each(void *arg, const char *name)
 		return 0;
 	if (sync_known_kind(r->s, path) == S_IFDIR)
 		return sync_list_add(&r->dirs, path);
-	failed(r, sync_update_file(r->s, path, 0, NULL, false, r->moved));
-	return 0;
+	return ended(r, sync_update_file(r->s, path, 0, NULL, false, r->moved));
 }
 
 /* Its entries; 1: they were not here yet, and are now as the store has them. */
@@ -196,7 +195,7 @@ static int update_tree(struct vidas_sync *s, const char *path, struct vidas_sync
 	for (size_t i = 0; !err && i < r.dirs.count; i++) {
 		r.dir = r.dirs.path[i];
 		r.names_changed = false;
-		failed(&r, renew_entries(&r));
+		err = ended(&r, renew_entries(&r));
 		listed_clear(&r);
 		if (r.names_changed)
 			sync_changed(s, r.st.st_ino, VIDAS_WIRE_RECALL_NAMES);
@@ -204,10 +203,10 @@ static int update_tree(struct vidas_sync *s, const char *path, struct vidas_sync
 	if (s->caps & VIDAS_BACKEND_DIRECTORIES)
 		for (size_t i = r.dirs.count; !err && i-- > 0;)
 			if (*r.dirs.path[i])
-				failed(&r, remove_directory(&r, r.dirs.path[i]));
+				err = ended(&r, remove_directory(&r, r.dirs.path[i]));
 	sync_list_free(&r.dirs);
-	if (err || r.err)
-		return err ? err : r.err;
+	if (r.err || err)
+		return r.err ? r.err : err;
 	return r.busy ? vidas_fail(-EBUSY, "some files have changes that are not pushed") : 0;
 }
 
@@ -224,6 +223,9 @@ int vidas_sync_update(struct vidas_sync *s, const char *path, uint64_t inode,
 		close(fd);
 	if (fd < 0 && (fd != -ENOENT || inode))
 		return fd;
+	err = sync_need_store(s);
+	if (err)
+		return err;
 	if (fd < 0 || !S_ISDIR(st.st_mode))
 		err = sync_update_file(s, path, inode, NULL, false, &total);
 	else

@@ -62,23 +62,6 @@ int sync_tree_look(struct vidas_sync *s, const char *path, uint64_t inode, struc
 	return err;
 }
 
-int sync_tree_file(struct vidas_sync *s, const char *path, uint64_t inode, int flags,
-		   struct stat *st)
-{
-	int fd = sync_tree_look(s, path, inode, st);
-	int real;
-
-	if (fd < 0)
-		return fd;
-	/* O_NONBLOCK: a domain that holds a file lease on it must not hold us. */
-	if (S_ISREG(st->st_mode))
-		real = sync_reopen(fd, flags | O_NONBLOCK);
-	else
-		real = S_ISDIR(st->st_mode) ? -EISDIR : -EINVAL;
-	close(fd);
-	return real;
-}
-
 int sync_join(char out[static PATH_MAX], const char *dir, const char *name)
 {
 	size_t a = strlen(dir), b = strlen(name);

@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -23,7 +22,7 @@ struct update {
 	struct vidas_sync_moved *moved;
 };
 
-/* Gone in the store --------------------------------------------------------------------------- */
+/* Gone in the store ---------------------------------------------------------------------------- */
 
 /* Gives back what was found in the place of the file that was to go. */
 static int give_back(struct update *u, int parent, const char *base, const char *stage)
@@ -81,7 +80,7 @@ static int remove_here(struct update *u)
 	return err;
 }
 
-/* Newer in the store ------------------------------------------------------------------------------ */
+/* Newer in the store --------------------------------------------------------------------------- */
 
 static int copy_over(int from, int to, uint64_t size)
 {
@@ -187,7 +186,7 @@ static int renew(struct update *u, bool absent)
 	return err;
 }
 
-/* What to do --------------------------------------------------------------------------------------- */
+/* What to do ----------------------------------------------------------------------------------- */
 
 /* SYNC_AGAIN: it is out of the way, the store's is to be imported. */
 static int update_turn(struct update *u, const struct vidas_backend_stat *given)
@@ -207,12 +206,11 @@ static int update_turn(struct update *u, const struct vidas_backend_stat *given)
 	if (sync_known_get(u->s, u->path, &u->rec) < 0 || fstat(u->look, &u->st) < 0 ||
 	    sync_is_dirty(u->s, &u->rec, &u->st, u->look))
 		return vidas_fail(-EBUSY, "'%s' has changes that are not pushed", u->path);
+	err = 0;
 	if (given && given->version.size)
 		u->there = *given;
 	else
 		err = vidas_store_stat(u->s->store, u->path, &u->there);
-	if (given && given->version.size)
-		err = 0;
 	if (err == -ENOENT && !u->bytes_only) {
 		err = sync_root_is_there(u->s);
 		return err ? err : remove_here(u);

@@ -25,7 +25,7 @@ end() { # [SIGNAL]
 }
 
 vidasd --help >help
-for option in config pool pool-size pool-huge run-dir default-root log-level check-config version help; do
+for option in config pool pool-size pool-huge run-dir default-root filters log-level check-config version help; do
 	grep -q -- "--$option" help || fail "--help does not know --$option"
 done
 vidasd --version | grep -q '^vidasd [0-9]'
@@ -39,11 +39,13 @@ says 2 "is none of" vidasd --pool-huge big
 says 2 "is not an absolute path" vidasd --pool relative
 says 2 "is not a URL" vidasd --default-root /srv
 says 2 "is none of" vidasd --log-level loud
+says 2 "filters 'magic': no filter 'magic'" vidasd --filters magic
+says 2 "is no value of total" vidasd --filters retry=total:long
 
 # Configuration files
 says 1 "cannot read the configuration $PWD/none: No such file" vidasd --config "$PWD/none"
 says 1 "cannot read the configuration $PWD" vidasd --config "$PWD"
-printf '# comment\n[vidasd]\npool_size = 64M\nlog-level = debug\n' >good
+printf '# comment\n[vidasd]\npool_size = 64M\nfilters = retry=tries:8+total:60s,retry\nlog-level = debug\n' >good
 vidasd --config good --check-config
 printf 'pool_size = 64M\n\npool_colour = blue\n' >bad
 says 1 "bad:3: unknown option 'pool_colour'" vidasd --config bad --check-config

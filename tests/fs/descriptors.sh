@@ -8,7 +8,7 @@
 v=$VIDAS_TMP/vidas
 vidasd_start
 domain_add 1
-(ulimit -n 100 && domain_mount 1 "$v")
+(ulimit -n 256 && domain_mount 1 "$v")
 mkdir "$v/c"
 cd "$v/c"
 helper a
@@ -19,7 +19,7 @@ rm dir/f1
 for i in $(seq 2 400); do same $i "$(cat "dir/f$i")"; done
 same 400 "$(ls -l dir | wc -l)"
 pid=$(domain_pid "$v")
-[ "$(ls "/proc/$pid/fd" | wc -l)" -lt 100 ] || fail "more descriptors than may be"
+[ "$(ls "/proc/$pid/fd" | wc -l)" -lt 256 ] || fail "more descriptors than may be"
 same 1 "$(ask a read k 0 1)" "an open file without a name"
 same 0 "$(ask a nlink k)"
 mkdir gone

@@ -74,9 +74,9 @@ kill "$pid"
 refuses 143 wait "$pid"
 wait_for 5 sh -c '! pgrep -x vidasfs'
 # vidasd started anew is found again: the directory of the socket is what is bound.
-dom 1 -- sh -c "while [ ! -e $VIDAS_TMP/m/one/stop ]; do sleep 0.05; done; echo seen >$VIDAS_TMP/m/one/seen" &
+dom 1 -- sh -c "touch $VIDAS_TMP/started; while [ ! -e $VIDAS_TMP/m/one/stop ]; do sleep 0.05; done; echo seen >$VIDAS_TMP/m/one/seen" &
 pid=$!
-wait_for 10 pgrep -x vidasfs
+wait_for 10 test -e "$VIDAS_TMP/started"
 vidasd_kill
 vidasd_start
 domain_mount 1 "$v"

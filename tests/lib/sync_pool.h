@@ -57,6 +57,9 @@ static inline int pool_attach(struct pool *p, const char *filters)
 	int state = openat(p->top, "state", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int err = vidas_sync_open(tree, state, p->url, filters, &hooks, &p->s);
 
+	if (!err)
+		err = vidas_sync_ready(p->s);
+
 	/* What the sync part needs for longer it opens itself, but for this the contract is ours. */
 	close(tree);
 	close(state);

@@ -212,6 +212,39 @@ static void test_errors(void)
 	pool_drop(&p);
 }
 
+static void no_answer(struct pool *p, const char *op, int (*work)(struct pool *p, const char *path))
+{
+	char filters[96];
+	int64_t begin;
+
+	snprintf(filters, sizeof(filters), "fault=rate:100%%+errno:ETIMEDOUT+delay:100ms+ops:%s",
+		 op);
+	pool_detach(p);
+	OK(pool_attach(p, filters));
+	begin = vidas_now_us();
+	CU_ASSERT_EQUAL(work(p, ""), -ETIMEDOUT);
+	CU_ASSERT(vidas_now_us() - begin < 5000000);
+	pool_detach(p);
+	OK(pool_attach(p, NULL));
+	OK(work(p, ""));
+	CU_ASSERT(same(p));
+}
+
+/* A store that does not answer is not asked about every file. */
+static void test_no_answer(void)
+{
+	struct pool p;
+
+	pool_make(&p, NULL);
+	OK(sh(&p, "cd tree && for i in $(seq 300); do echo $i >$i; done"));
+	no_answer(&p, "put", flush);
+	OK(sh(&p, "cd store && for i in $(seq 100); do echo new >$i; done"));
+	no_answer(&p, "get", update);
+	OK(sh(&p, "rm tree/*"));
+	no_answer(&p, "remove", flush);
+	pool_drop(&p);
+}
+
 static void test_full(void)
 {
 	char place[96];
@@ -518,7 +551,8 @@ POOL_MAIN("sync_safe", { "conflict keeps both", test_conflict },
 	  { "conflict of new things", test_conflict_new }, { "a lost reply", test_lost_reply },
 	  { "many lost replies", test_lost_replies },
 	  { "lost replies of attributes", test_lost_attrs },
-	  { "errors stay with the file", test_errors }, { "full pool, holes", test_full },
+	  { "errors stay with the file", test_errors },
+	  { "a store that does not answer", test_no_answer }, { "full pool, holes", test_full },
 	  { "writers at work", test_writers }, { "cut short while it is pushed", test_cut },
 	  { "guarded mapping", test_map }, { "symbolic links are not followed", test_symlinks },
 	  { "directories swapped while we walk", test_swap },
