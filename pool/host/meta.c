@@ -142,9 +142,10 @@ int vidas_host_meta_parse(const char *text, size_t bytes, struct host_meta *meta
 	char *copy, *save = NULL;
 	int err = 0;
 
-	copy = strndup(bytes ? text : "", bytes);
+	copy = calloc(1, bytes + 1);
 	if (!copy)
 		return -ENOMEM;
+	memcpy(copy, text, bytes);
 	if (strlen(copy) != bytes)
 		err = vidas_fail(-EINVAL, "the list of domains has a NUL inside");
 	for (char *word = strtok_r(copy, ", ", &save); err == 0 && word;

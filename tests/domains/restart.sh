@@ -51,6 +51,11 @@ domain_mount 1 "$VIDAS_TMP/1"
 same 400 "$(cat "$a/work/f400")"
 chmod 755 "$a/open"
 same 755 "$(stat -c %a "$b/open")"
-domain_umount "$VIDAS_TMP/1"
-domain_umount "$VIDAS_TMP/2"
-vidasd_stop
+
+# Unmounting needs no vidasd, and waits for none.
+vidasd_kill
+for d in 1 2; do
+	pid=$(domain_pid "$VIDAS_TMP/$d")
+	domain_umount "$VIDAS_TMP/$d"
+	wait_for 5 gone "$pid"
+done
