@@ -1,199 +1,31 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Leases: the words that this session shares with the others are in shm.h, where the protocol is.
- * What it knows beside them: for each bucket the inodes that its kernel may cache just now, so that
- * a recall drops all that the bit stood for; and how many inodes of it are open for writing.
- * Our bit of a bucket is set before the list gets its first entry, and cleared when what was on it
- * has been dropped; nothing is entered meanwhile. All under the bucket's stripe.
+ * Leases: the protocol of shm.h, with what this session knows of its own side (lease.h).
  */
-#include "pool/client/client.h"
+#include "pool/client/lease.h"
 
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
 
-#define STRIPES		64u
 /* Inodes that are cached of one bucket; what comes on top is not cached. */
-#define BUCKET_MAX	64u
+#define BUCKET_MAX    64u
 /* The kernel counts from when it gets the reply, others from when they made their change. */
-#define CACHE_SECONDS	4.0
-#define LEASE_FORGET_US (2 * VIDAS_SHM_LEASE_US)
+#define CACHE_SECONDS 4.0
 
-struct cached {
-	struct cached *next;
-	uint64_t inode;
-	int64_t since_us;
-	uint32_t kinds;
-};
-
-struct vidas_leases {
-	struct vidas_shm_leases *table;
-	dev_t dev;
-	ino_t ino;
-	atomic_bool writable;
-	pthread_mutex_t stripe[STRIPES];
-	struct cached *cached[VIDAS_SHM_LEASE_BUCKETS];
-	uint16_t recalls[VIDAS_SHM_LEASE_BUCKETS]; /* under way */
-	uint32_t writers[VIDAS_SHM_LEASE_BUCKETS];
-};
-
-static struct vidas_leases *leases_of(const struct vidas_container *c)
+/* Under the stripe: remembers that the inode may be cached; drops what has run out. */
+static bool bucket_add(struct vidas *v, struct vidas_lease_bucket *b, uint64_t inode, uint32_t kind)
 {
-	return atomic_load_explicit(&c->leases, memory_order_acquire);
-}
-
-/* The slot we have now, or -1. */
-static int32_t slot_of(const struct vidas_container *c)
-{
-	return atomic_load_explicit(&c->slot, memory_order_seq_cst);
-}
-
-static uint64_t own_bit(const struct vidas_container *c)
-{
-	int32_t slot = slot_of(c);
-
-	return slot < 0 ? 0 : UINT64_C(1) << slot;
-}
-
-static pthread_mutex_t *stripe_of(struct vidas_leases *l, uint32_t bucket)
-{
-	return &l->stripe[bucket % STRIPES];
-}
-
-static int64_t coarse_now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
-}
-
-static int table_check(const struct vidas_shm_leases *table)
-{
-	if (table->magic != VIDAS_SHM_LEASE_MAGIC || table->version != VIDAS_SHM_VERSION ||
-	    table->buckets != VIDAS_SHM_LEASE_BUCKETS)
-		return vidas_fail(-EPROTO, "the lease table is of another version");
-	return 0;
-}
-
-static struct vidas_leases *leases_new(void)
-{
-	struct vidas_leases *l = calloc(1, sizeof(*l));
-
-	for (unsigned i = 0; l && i < STRIPES; i++)
-		pthread_mutex_init(&l->stripe[i], NULL);
-	return l;
-}
-
-/* The share as a file: what tells it from another, and that it is long enough. */
-static int share_stat(const struct vidas_share *share, struct stat *st)
-{
-	memset(st, 0, sizeof(*st));
-	if (share->fd < 0)
-		return 0;
-	if (fstat(share->fd, st) < 0)
-		return vidas_fail(-errno, "the lease table: %s", strerror(errno));
-	if (st->st_size < (off_t)sizeof(struct vidas_shm_leases))
-		return vidas_fail(-EPROTO, "the lease table is too short");
-	return 0;
-}
-
-static bool writable_now(const struct vidas_leases *l)
-{
-	return atomic_load_explicit(&l->writable, memory_order_relaxed);
-}
-
-static void table_set(struct vidas_leases *l, void *table, const struct stat *st, bool writable)
-{
-	l->table = table;
-	l->dev = st->st_dev;
-	l->ino = st->st_ino;
-	atomic_store_explicit(&l->writable, writable, memory_order_relaxed);
-}
-
-/* Puts a new table in an old one's place, under its users. */
-static int table_replace(struct vidas_leases *l, void *table, const struct stat *st, bool writable)
-{
-	if (mremap(table, sizeof(*l->table), sizeof(*l->table), MREMAP_MAYMOVE | MREMAP_FIXED,
-		   l->table) == MAP_FAILED) {
-		int err = vidas_fail(-errno, "the lease table: %s", strerror(errno));
-
-		munmap(table, sizeof(*l->table));
-		return err;
-	}
-	table_set(l, l->table, st, writable);
-	return 0;
-}
-
-int vidas_leases_map(struct vidas_container *c, struct vidas_channel *ch,
-		     const struct vidas_share *share, bool writable)
-{
-	struct vidas_leases *l = leases_of(c), *none = NULL;
-	struct stat st;
-	void *table;
-	int err = share_stat(share, &st);
-
-	if (err < 0 ||
-	    (l && l->dev == st.st_dev && l->ino == st.st_ino && writable <= writable_now(l)))
-		return err;
-	err = vidas_channel_map(ch, share, 0, sizeof(struct vidas_shm_leases),
-				writable ? PROT_READ | PROT_WRITE : PROT_READ, &table);
-	if (err < 0)
-		return err;
-	err = table_check(table);
-	if (err < 0) {
-		munmap(table, sizeof(struct vidas_shm_leases));
-		return err;
-	}
-	if (l)
-		return table_replace(l, table, &st, writable);
-	l = leases_new();
-	if (l)
-		table_set(l, table, &st, writable);
-	if (l && atomic_compare_exchange_strong_explicit(&c->leases, &none, l, memory_order_acq_rel,
-							 memory_order_acquire))
-		return 0;
-	/* No memory, or another thread was first. */
-	munmap(table, sizeof(struct vidas_shm_leases));
-	free(l);
-	return none ? 0 : vidas_fail(-ENOMEM, "no memory for leases");
-}
-
-void vidas_leases_free(struct vidas_container *c)
-{
-	struct vidas_leases *l = leases_of(c);
-
-	if (!l)
-		return;
-	for (uint32_t b = 0; b < VIDAS_SHM_LEASE_BUCKETS; b++)
-		while (l->cached[b]) {
-			struct cached *next = l->cached[b]->next;
-
-			free(l->cached[b]);
-			l->cached[b] = next;
-		}
-	for (unsigned i = 0; i < STRIPES; i++)
-		pthread_mutex_destroy(&l->stripe[i]);
-	munmap(l->table, sizeof(*l->table));
-	free(l);
-}
-
-/* Under the stripe: remembers that the inode may be cached; drops what can be no more. */
-static bool bucket_add(struct vidas_leases *l, uint32_t bucket, uint64_t inode, uint32_t kind)
-{
-	struct cached **link = &l->cached[bucket], *n;
-	int64_t now_us = coarse_now_us();
+	uint32_t oldest = atomic_load_explicit(&v->epoch_oldest, memory_order_relaxed);
+	uint32_t epoch = atomic_load_explicit(&v->epoch, memory_order_seq_cst);
+	struct vidas_cached **link = &b->cached, *n;
 	unsigned count = 0;
 
 	while ((n = *link)) {
 		if (n->inode == inode) {
 			n->kinds |= kind;
-			n->since_us = now_us;
+			n->epoch = epoch;
 			return true;
 		}
-		if (now_us - n->since_us > LEASE_FORGET_US) {
+		if ((int32_t)(n->epoch - oldest) < 0) {
 			*link = n->next;
 			free(n);
 			continue;
@@ -204,40 +36,45 @@ static bool bucket_add(struct vidas_leases *l, uint32_t bucket, uint64_t inode, 
 	n = count < BUCKET_MAX ? malloc(sizeof(*n)) : NULL;
 	if (!n)
 		return false;
-	*n = (struct cached){ l->cached[bucket], inode, now_us, kind };
-	l->cached[bucket] = n;
+	*n = (struct vidas_cached){ b->cached, inode, epoch, kind };
+	b->cached = n;
 	return true;
 }
 
 static bool cache(struct vidas_tree *t, uint64_t inode, uint32_t kind)
 {
-	struct vidas_leases *l = leases_of(t->c);
+	struct vidas_leases *l = vidas_leases_of(t->c);
 	uint32_t bucket = vidas_shm_lease_bucket(inode);
-	struct vidas_shm_lease *word;
+	struct vidas_lease_stripe *s;
+	_Atomic uint64_t *word;
 	bool added = false;
 	uint64_t bit;
 
-	if (!l || !writable_now(l) ||
+	if (!l || !vidas_leases_writable(l) ||
 	    !atomic_load_explicit(&t->c->v->events_live, memory_order_seq_cst))
 		return false;
-	word = &l->table->bucket[bucket];
-	pthread_mutex_lock(stripe_of(l, bucket));
-	bit = own_bit(t->c);
-	if (bit && !l->recalls[bucket])
-		added = bucket_add(l, bucket, inode, kind);
-	if (added && !(atomic_load_explicit(&word->cached, memory_order_seq_cst) & bit))
-		atomic_fetch_or_explicit(&word->cached, bit, memory_order_seq_cst);
-	pthread_mutex_unlock(stripe_of(l, bucket));
+	s = vidas_lease_stripe(l, bucket);
+	word = &l->table->bucket[bucket].cached;
+	pthread_mutex_lock(&s->lock);
+	bit = vidas_lease_bit(t->c);
+	if (bit && !l->bucket[bucket].recalls && !s->recalls)
+		added = bucket_add(t->c->v, &l->bucket[bucket], inode, kind);
+	if (added) {
+		vidas_lease_granted(t->c->v, l, bucket);
+		if (!(atomic_load_explicit(word, memory_order_seq_cst) & bit))
+			atomic_fetch_or_explicit(word, bit, memory_order_seq_cst);
+	}
+	pthread_mutex_unlock(&s->lock);
 	return added;
 }
 
 static bool written(const struct vidas_tree *t, uint64_t inode)
 {
-	struct vidas_leases *l = leases_of(t->c);
+	struct vidas_leases *l = vidas_leases_of(t->c);
 	uint32_t bucket = vidas_shm_lease_bucket(inode);
 
 	return l && atomic_load_explicit(&l->table->bucket[bucket].writers, memory_order_seq_cst) &
-			    ~own_bit(t->c);
+			    ~vidas_lease_bit(t->c);
 }
 
 bool vidas_tree_cache_names(struct vidas_tree *t, uint64_t inode)
@@ -289,7 +126,7 @@ static bool all_run_out(struct vidas *v)
 
 void vidas_tree_changed(struct vidas_tree *t, uint64_t inode, uint32_t kinds)
 {
-	struct vidas_leases *l = leases_of(t->c);
+	struct vidas_leases *l = vidas_leases_of(t->c);
 	struct vidas_wire_recall body = { .kinds = kinds, .inode = inode };
 	struct vidas_call call = {
 		.type = VIDAS_WIRE_RECALL,
@@ -298,13 +135,13 @@ void vidas_tree_changed(struct vidas_tree *t, uint64_t inode, uint32_t kinds)
 	};
 	int64_t since_us;
 
-	if (!l || !writable_now(l))
+	if (!l || !vidas_leases_writable(l))
 		return;
 	/* A read-modify-write, so that it comes after the change. */
 	body.slots =
 		atomic_fetch_or_explicit(&l->table->bucket[vidas_shm_lease_bucket(inode)].cached, 0,
 					 memory_order_seq_cst) &
-		~own_bit(t->c);
+		~vidas_lease_bit(t->c);
 	if (!body.slots || all_run_out(t->c->v))
 		return;
 	since_us = vidas_now_us();
@@ -318,102 +155,129 @@ void vidas_tree_changed(struct vidas_tree *t, uint64_t inode, uint32_t kinds)
 
 void vidas_tree_write_begin(struct vidas_tree *t, uint64_t inode)
 {
-	struct vidas_leases *l = leases_of(t->c);
+	struct vidas_leases *l = vidas_leases_of(t->c);
 	uint32_t bucket = vidas_shm_lease_bucket(inode);
-	uint64_t bit = own_bit(t->c);
+	uint64_t bit = vidas_lease_bit(t->c);
 
-	if (!l || !writable_now(l))
+	if (!l || !vidas_leases_writable(l))
 		return;
 	if (!bit)
 		bit = UINT64_C(1) << VIDAS_SHM_LEASE_REST;
-	pthread_mutex_lock(stripe_of(l, bucket));
-	if (!l->writers[bucket]++)
+	pthread_mutex_lock(&vidas_lease_stripe(l, bucket)->lock);
+	if (!l->bucket[bucket].writers++) {
+		atomic_fetch_add_explicit(&l->writing, 1, memory_order_relaxed);
 		atomic_fetch_or_explicit(&l->table->bucket[bucket].writers, bit,
 					 memory_order_seq_cst);
-	pthread_mutex_unlock(stripe_of(l, bucket));
+	}
+	pthread_mutex_unlock(&vidas_lease_stripe(l, bucket)->lock);
 	/* Also when the bit was set already: the recall of who set it may still be on its way. */
 	vidas_tree_changed(t, inode, VIDAS_WIRE_RECALL_ATTRS);
 }
 
 void vidas_tree_write_end(struct vidas_tree *t, uint64_t inode)
 {
-	struct vidas_leases *l = leases_of(t->c);
+	struct vidas_leases *l = vidas_leases_of(t->c);
 	uint32_t bucket = vidas_shm_lease_bucket(inode);
 
-	if (!l || !writable_now(l))
+	if (!l || !vidas_leases_writable(l))
 		return;
-	pthread_mutex_lock(stripe_of(l, bucket));
-	if (l->writers[bucket] && !--l->writers[bucket])
-		atomic_fetch_and_explicit(&l->table->bucket[bucket].writers, ~own_bit(t->c),
+	pthread_mutex_lock(&vidas_lease_stripe(l, bucket)->lock);
+	if (l->bucket[bucket].writers && !--l->bucket[bucket].writers) {
+		atomic_fetch_sub_explicit(&l->writing, 1, memory_order_relaxed);
+		atomic_fetch_and_explicit(&l->table->bucket[bucket].writers, ~vidas_lease_bit(t->c),
 					  memory_order_seq_cst);
-	pthread_mutex_unlock(stripe_of(l, bucket));
+	}
+	pthread_mutex_unlock(&vidas_lease_stripe(l, bucket)->lock);
 }
 
 void vidas_leases_replay(struct vidas_container *c)
 {
-	struct vidas_leases *l = leases_of(c);
-	uint64_t bit = own_bit(c);
+	struct vidas_leases *l = vidas_leases_of(c);
+	uint64_t bit = vidas_lease_bit(c);
 
-	if (!l || !writable_now(l))
+	/* Who begins to write meanwhile sees the slot that we have now. */
+	if (!l || !vidas_leases_writable(l) ||
+	    !atomic_load_explicit(&l->writing, memory_order_seq_cst))
 		return;
 	if (!bit)
 		bit = UINT64_C(1) << VIDAS_SHM_LEASE_REST;
 	for (uint32_t b = 0; b < VIDAS_SHM_LEASE_BUCKETS; b++) {
-		pthread_mutex_lock(stripe_of(l, b));
-		if (l->writers[b])
+		pthread_mutex_lock(&vidas_lease_stripe(l, b)->lock);
+		if (l->bucket[b].writers)
 			atomic_fetch_or_explicit(&l->table->bucket[b].writers, bit,
 						 memory_order_seq_cst);
-		pthread_mutex_unlock(stripe_of(l, b));
+		pthread_mutex_unlock(&vidas_lease_stripe(l, b)->lock);
 	}
 }
 
-/* Begins a recall of a bucket: takes the list of what is cached of it. */
-static struct cached *bucket_take(struct vidas_leases *l, uint32_t bucket)
-{
-	struct cached *list;
+/* Recalls ------------------------------------------------------------------------------------- */
 
-	pthread_mutex_lock(stripe_of(l, bucket));
-	list = l->cached[bucket];
-	l->cached[bucket] = NULL;
-	l->recalls[bucket]++;
-	pthread_mutex_unlock(stripe_of(l, bucket));
-	return list;
+typedef void recall_fn(void *arg, uint64_t inode, uint32_t kinds);
+
+static void recall_bucket(struct vidas_container *c, struct vidas_leases *l, uint64_t inode,
+			  uint32_t kinds, recall_fn *recall, void *arg)
+{
+	uint32_t bucket = vidas_shm_lease_bucket(inode);
+	struct vidas_lease_stripe *s = vidas_lease_stripe(l, bucket);
+	struct vidas_lease_bucket *b = &l->bucket[bucket];
+	struct vidas_cached *list;
+
+	pthread_mutex_lock(&s->lock);
+	list = b->cached;
+	b->cached = NULL;
+	b->recalls++;
+	pthread_mutex_unlock(&s->lock);
+	for (const struct vidas_cached *n = list; n; n = n->next) {
+		if (n->inode == inode)
+			kinds |= n->kinds;
+		else
+			recall(arg, n->inode, n->kinds);
+	}
+	vidas_cached_free(list);
+	recall(arg, inode, kinds);
+	pthread_mutex_lock(&s->lock);
+	b->recalls--;
+	vidas_lease_clear(c, l, bucket);
+	pthread_mutex_unlock(&s->lock);
 }
 
-/* Ends it: all of the list has been dropped. */
-static void bucket_done(struct vidas_container *c, struct vidas_leases *l, uint32_t bucket)
+/* Everything that is cached is in buckets that are on lists. */
+static void stripe_take(struct vidas_leases *l, struct vidas_lease_stripe *s)
 {
-	uint64_t bit;
+	pthread_mutex_lock(&s->lock);
+	s->recalls++;
+	for (unsigned e = 0; e < VIDAS_LEASE_EPOCHS; e++) {
+		for (uint32_t i = s->aging[e]; i; i = l->bucket[i - 1].next) {
+			vidas_cached_free(l->bucket[i - 1].cached);
+			l->bucket[i - 1].cached = NULL;
+		}
+	}
+	pthread_mutex_unlock(&s->lock);
+}
 
-	pthread_mutex_lock(stripe_of(l, bucket));
-	bit = own_bit(c);
-	if (!--l->recalls[bucket] &&
-	    (atomic_load_explicit(&l->table->bucket[bucket].cached, memory_order_seq_cst) & bit))
-		atomic_fetch_and_explicit(&l->table->bucket[bucket].cached, ~bit,
-					  memory_order_seq_cst);
-	pthread_mutex_unlock(stripe_of(l, bucket));
+static void stripe_done(struct vidas_container *c, struct vidas_leases *l,
+			struct vidas_lease_stripe *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->recalls--;
+	for (unsigned e = 0; e < VIDAS_LEASE_EPOCHS; e++)
+		for (uint32_t i = s->aging[e]; i; i = l->bucket[i - 1].next)
+			vidas_lease_clear(c, l, i - 1);
+	pthread_mutex_unlock(&s->lock);
 }
 
 void vidas_leases_recall(struct vidas_container *c, uint64_t inode, uint32_t kinds,
-			 void (*recall)(void *arg, uint64_t inode, uint32_t kinds), void *arg)
+			 recall_fn *recall, void *arg)
 {
-	struct vidas_leases *l = leases_of(c);
-	uint32_t begin = inode ? vidas_shm_lease_bucket(inode) : 0;
-	uint32_t end = inode ? begin + 1 : VIDAS_SHM_LEASE_BUCKETS;
+	struct vidas_leases *l = vidas_leases_of(c);
 
-	for (uint32_t b = begin; l && b < end; b++) {
-		struct cached *list = bucket_take(l, b), *next;
-
-		for (; list; list = next) {
-			next = list->next;
-			if (list->inode == inode)
-				kinds |= list->kinds;
-			else if (inode)
-				recall(arg, list->inode, list->kinds);
-			free(list);
-		}
+	if (l && inode) {
+		recall_bucket(c, l, inode, kinds, recall, arg);
+		return;
 	}
+	for (unsigned i = 0; l && i < VIDAS_LEASE_STRIPES; i++)
+		stripe_take(l, &l->stripe[i]);
 	recall(arg, inode, kinds);
-	for (uint32_t b = begin; l && b < end; b++)
-		bucket_done(c, l, b);
+	for (unsigned i = 0; l && i < VIDAS_LEASE_STRIPES; i++)
+		stripe_done(c, l, &l->stripe[i]);
 }
