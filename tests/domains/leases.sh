@@ -7,16 +7,7 @@
 . "$VIDAS_SRC/tests/lib/test.sh"
 . "$VIDAS_SRC/tests/lib/domains.sh"
 
-a=$VIDAS_TMP/1 b=$VIDAS_TMP/2
-vidasd_start
-domain_add 1
-domain_add 2
-domain_mount 1 "$a"
-domain_mount 2 "$b"
-mkdir "$a/shared"
-setfattr -n user.vidas.domains -v 2 "$a/shared"
-wait_for 2 test -d "$b/shared"
-a=$a/shared b=$b/shared
+two_domains
 
 # see SIDE EXPECTED STAT-FORMAT FILE: several times, so that the later ones come from a cache
 see() {

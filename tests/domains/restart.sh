@@ -5,16 +5,7 @@
 . "$VIDAS_SRC/tests/lib/test.sh"
 . "$VIDAS_SRC/tests/lib/domains.sh"
 
-a=$VIDAS_TMP/1 b=$VIDAS_TMP/2
-vidasd_start
-domain_add 1
-domain_add 2
-domain_mount 1 "$a"
-domain_mount 2 "$b"
-mkdir "$a/shared"
-setfattr -n user.vidas.domains -v 2 "$a/shared"
-wait_for 2 test -d "$b/shared"
-a=$a/shared b=$b/shared
+two_domains
 helper 1
 same "" "$(ask 1 open f rwc "$a/open")"
 same 6 "$(ask 1 write f 0 before)"

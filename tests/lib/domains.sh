@@ -7,6 +7,8 @@
 #   domain_umount DIR
 #   admin ARG...                the vidas command as the host
 #   vidasd_options=(...)        further options, for all starts
+#   two_domains                 all of that for domains 1 and 2, mounted at $VIDAS_TMP/1 and /2, with a container of the
+#                               first that both have: $a and $b
 #   both_ways COMMAND...        runs a function on a mount in passthrough, and on one without: $mnt, $way
 run=$VIDAS_TMP/run
 vidasd= vidasd_options=()
@@ -50,6 +52,19 @@ domain_pid() {
 }
 
 domain_umount() { umount "$1"; }
+
+two_domains() {
+	a=$VIDAS_TMP/1 b=$VIDAS_TMP/2
+	vidasd_start
+	domain_add 1
+	domain_add 2
+	domain_mount 1 "$a"
+	domain_mount 2 "$b"
+	mkdir "$a/shared"
+	setfattr -n user.vidas.domains -v 2 "$a/shared"
+	wait_for 2 test -d "$b/shared"
+	a=$a/shared b=$b/shared
+}
 
 passthrough_possible() { ! grep -q 'no passthrough' "$VIDAS_TMP/vidasfs.log"; }
 
