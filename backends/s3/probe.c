@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What can this server do? A small object of a name that nothing else has is put, put again under
+ * conditions that do not hold, and removed. A server that is not there, or a bucket that is not
+ * to be written, leaves the root without conditions: it works, and checks before it puts.
+ */
+#include "backends/s3/s3.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define PROBE_S 5u /* for each limit of a probe's requests */
+
+struct probe {
+	struct vidas_backend *be;
+	char name[S3_NAME_BYTES];
+	struct vidas_backend_version version;
+};
+
+/* PUT with a condition, NULL none; the HTTP status or a negative errno. */
+static long probe_put(struct probe *p, const char *condition)
+{
+	struct iovec data = { .iov_base = (char[]){ "vidas probe" }, .iov_len = 11 };
+	struct s3_request *r;
+	long ret = vidas_s3_small_new(p->be, p->name, &data, NULL, &r);
+
+	if (ret)
+		return ret;
+	r->hash = true;
+	if (condition)
+		ret = vidas_s3_request_header(r, "%s", condition);
+	if (!ret)
+		ret = vidas_s3_run(r);
+	if (!ret) {
+		p->version = r->reply.st.version;
+		if (!condition)
+			p->be->etag_is_md5 = p->be->config.verify != S3_VERIFY_NONE &&
+					     p->version.size == 32 && !r->reply.foreign_hash &&
+					     vidas_s3_md5_same(r);
+	}
+	ret = r->reply.http ? r->reply.http : ret;
+	vidas_s3_request_free(r);
+	return ret;
+}
+
+static bool probe_quoting(struct probe *p, const char *quote)
+{
+	char etag[64], line[96];
+	long http;
+
+	vidas_s3_version_text(&p->version, etag);
+	snprintf(line, sizeof(line), "If-Match: %s%s%s", quote, etag, quote);
+	http = probe_put(p, line);
+	return http >= 200 && http < 300;
+}
+
+static void conditions_find(struct probe *p)
+{
+	long http;
+
+	http = probe_put(p, "If-None-Match: *");
+	if (http != 412)
+		return;
+	http = probe_put(p, "If-Match: 00000000000000000000000000000000");
+	if (http != 412)
+		return;
+	if (probe_quoting(p, "\""))
+		p->be->conditions = S3_QUOTED;
+	else if (probe_quoting(p, ""))
+		p->be->conditions = S3_UNQUOTED;
+}
+
+static void probe_run(struct probe *p)
+{
+	struct vidas_backend *be = p->be;
+	struct s3_request *r;
+	uint64_t number = (uint64_t)vidas_s3_now_us();
+	long http;
+
+	(void)!getrandom(&number, sizeof(number), GRND_NONBLOCK);
+	snprintf(p->name, sizeof(p->name), "%s.vidas-s3-probe-%016llx", be->config.prefix,
+		 (unsigned long long)number);
+	http = probe_put(p, NULL);
+	if (http < 200 || http >= 300) {
+		vidas_s3_log(
+			be, 4,
+			"s3://%s at %s could not be asked what it can do (%s %ld): no conditional "
+			"puts, no check of ETags until it is opened again",
+			be->config.bucket, be->config.endpoint,
+			http < 0 ? strerrordesc_np((int)-http) : "HTTP", http);
+		return;
+	}
+	conditions_find(p);
+	r = vidas_s3_request_new(be, S3_DELETE, p->name);
+	if (r)
+		(void)vidas_s3_run(r);
+	vidas_s3_request_free(r);
+	vidas_s3_log(be, 6, "s3://%s at %s: %s conditional puts, ETags %s checked",
+		     be->config.bucket, be->config.endpoint,
+		     be->conditions == S3_NO_CONDITIONS ? "no" : "has",
+		     be->etag_is_md5 ? "are" : "are not");
+}
+
+void vidas_s3_probe(struct vidas_backend *be)
+{
+	struct s3_config before = be->config;
+	struct probe p = { .be = be };
+
+	if (!be->config.probe || be->config.anonymous)
+		return;
+	/* Whoever opens a root must not wait long for a server that is away. */
+	be->config.retries = 0;
+	be->config.connect_s = before.connect_s < PROBE_S ? before.connect_s : PROBE_S;
+	be->config.timeout_s = before.timeout_s < PROBE_S ? before.timeout_s : PROBE_S;
+	probe_run(&p);
+	be->config.retries = before.retries;
+	be->config.connect_s = before.connect_s;
+	be->config.timeout_s = before.timeout_s;
+}

@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "backends/s3/s3.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ERROR_TEXT_MAX 65536u
+#define SLOWEST	       16384u /* bytes a second, for the time a request may take at all */
+#define LONG_WAIT_S    600u
+
+struct s3_request *vidas_s3_request_new(struct vidas_backend *be, enum s3_method method,
+					const char *name)
+{
+	struct s3_request *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->be = be;
+	r->method = method;
+	snprintf(r->name, sizeof(r->name), "%s", name);
+	return r;
+}
+
+void vidas_s3_reply_clear(struct s3_reply *reply)
+{
+	free(reply->text);
+	curl_slist_free_all(reply->keep);
+	memset(reply, 0, sizeof(*reply));
+}
+
+void vidas_s3_request_free(struct s3_request *r)
+{
+	if (!r)
+		return;
+	vidas_s3_reply_clear(&r->reply);
+	curl_slist_free_all(r->headers);
+	free(r);
+}
+
+int vidas_s3_request_header(struct s3_request *r, const char *fmt, ...)
+{
+	struct curl_slist *more;
+	char line[2 * S3_PATH_BYTES];
+	va_list args;
+	int n;
+
+	va_start(args, fmt);
+	n = vsnprintf(line, sizeof(line), fmt, args);
+	va_end(args);
+	if (n < 0 || (size_t)n >= sizeof(line))
+		return -EINVAL;
+	more = curl_slist_append(r->headers, line);
+	if (!more)
+		return -ENOMEM;
+	r->headers = more;
+	return 0;
+}
+
+int vidas_s3_request_query(struct s3_request *r, const char *name, const char *value)
+{
+	size_t used = strlen(r->query);
+	int n = snprintf(r->query + used, sizeof(r->query) - used, "%s%s=", used ? "&" : "", name);
+
+	if (n < 0 || (size_t)n >= sizeof(r->query) - used)
+		return -EINVAL;
+	used += (size_t)n;
+	return vidas_s3_percent_encode(value, false, r->query + used, sizeof(r->query) - used) < 0 ?
+		       -EINVAL :
+		       0;
+}
+
+/* Empty pieces are passed. */
+static void cursor_settle(struct s3_cursor *c)
+{
+	while (c->left && c->used == c->iov->iov_len) {
+		c->iov++;
+		c->left--;
+		c->used = 0;
+	}
+}
+
+void vidas_s3_cursor_skip(struct s3_cursor *c, uint64_t bytes)
+{
+	for (cursor_settle(c); bytes && c->left; cursor_settle(c)) {
+		size_t some = c->iov->iov_len - c->used;
+
+		some = some < bytes ? some : (size_t)bytes;
+		c->used += some;
+		bytes -= some;
+	}
+}
+
+/* Copies between the cursor's memory and `buf`, and moves on. */
+static void cursor_copy(struct s3_cursor *c, char *buf, size_t bytes, bool into)
+{
+	for (cursor_settle(c); bytes && c->left; cursor_settle(c)) {
+		size_t some = c->iov->iov_len - c->used;
+		char *place = (char *)c->iov->iov_base + c->used;
+
+		some = some < bytes ? some : bytes;
+		if (into)
+			memcpy(place, buf, some);
+		else
+			memcpy(buf, place, some);
+		c->used += some;
+		buf += some;
+		bytes -= some;
+	}
+}
+
+/* The hash is made of curl's own copy: the pool's memory is read once, others may change it. */
+static size_t on_read(char *buf, size_t one, size_t size, void *arg)
+{
+	struct s3_request *r = arg;
+	uint64_t left = r->body_bytes - r->done_bytes;
+
+	size *= one;
+	if (size > left)
+		size = (size_t)left;
+	cursor_copy(&r->at, buf, size, false);
+	if (r->md && size)
+		EVP_DigestUpdate(r->md, buf, size);
+	r->done_bytes += size;
+	return size;
+}
+
+/* A connection that was kept and turned out dead: from the beginning again. */
+static int on_seek(void *arg, curl_off_t offset, int origin)
+{
+	struct s3_request *r = arg;
+
+	if (origin != SEEK_SET || offset != 0)
+		return CURL_SEEKFUNC_CANTSEEK;
+	r->at = r->body;
+	r->done_bytes = 0;
+	if (r->md && EVP_DigestInit_ex(r->md, EVP_md5(), NULL) != 1)
+		return CURL_SEEKFUNC_FAIL;
+	return CURL_SEEKFUNC_OK;
+}
+
+static size_t text_append(struct s3_reply *reply, const char *data, size_t size, size_t max)
+{
+	if (size > max - reply->text_bytes)
+		return 0;
+	if (reply->text_bytes + size + 1 > reply->text_room) {
+		size_t room = 2 * (reply->text_bytes + size + 1);
+		char *text = realloc(reply->text, room);
+
+		if (!text)
+			return 0;
+		reply->text = text;
+		reply->text_room = room;
+	}
+	memcpy(reply->text + reply->text_bytes, data, size);
+	reply->text_bytes += size;
+	reply->text[reply->text_bytes] = '\0';
+	return size;
+}
+
+static size_t on_write(char *data, size_t one, size_t size, void *arg)
+{
+	struct s3_request *r = arg;
+	struct s3_reply *reply = &r->reply;
+	uint64_t left = r->sink_bytes - r->done_bytes, from = reply->ranged ? reply->from : 0;
+
+	size *= one;
+	if (reply->http >= 300) {
+		/* What is too long is left out; it would only be words. */
+		if (reply->text_bytes < ERROR_TEXT_MAX)
+			(void)text_append(reply, data, size, 2 * ERROR_TEXT_MAX);
+		return size;
+	}
+	if (!r->sink.iov)
+		return text_append(reply, data, size, S3_ANSWER_MAX);
+	/* Another range than was asked for, or more of it: end the transfer. */
+	if (from != r->sink_offset || size > left)
+		return 0;
+	cursor_copy(&r->at, data, size, true);
+	if (r->md)
+		EVP_DigestUpdate(r->md, data, size);
+	r->done_bytes += size;
+	return size;
+}
+
+static size_t on_header(char *data, size_t one, size_t size, void *arg)
+{
+	struct s3_request *r = arg;
+	char line[4096], *value, *end;
+	size_t n = size * one < sizeof(line) - 1 ? size * one : sizeof(line) - 1;
+
+	memcpy(line, data, n);
+	line[n] = '\0';
+	if (strncmp(line, "HTTP/", 5) == 0) {
+		/* Those of an answer before (100, a proxy's) do not count. */
+		struct s3_reply *reply = &r->reply;
+		const char *blank = strchr(line, ' ');
+
+		vidas_s3_reply_clear(reply);
+		reply->st.type = VIDAS_BACKEND_FILE;
+		reply->http = blank ? strtol(blank, NULL, 10) : 0;
+		return size * one;
+	}
+	value = strchr(line, ':');
+	if (!value || size * one >= sizeof(line))
+		return size * one;
+	*value++ = '\0';
+	value += strspn(value, " \t");
+	for (end = value + strlen(value); end > value && strchr(" \t\r\n", end[-1]); end--)
+		end[-1] = '\0';
+	vidas_s3_meta_line(r, line, value);
+	return size * one;
+}
+
+static int url_set(struct s3_request *r)
+{
+	const struct s3_config *c = &r->be->config;
+	char name[S3_PATH_BYTES], *url = NULL;
+	const char *host = strstr(c->endpoint, "://") + 3, *mark = r->query[0] ? "?" : "";
+	int n;
+
+	if (vidas_s3_percent_encode(r->name, true, name, sizeof(name)) < 0)
+		return -EINVAL;
+	if (c->path_style)
+		n = asprintf(&url, "%s/%s%s%s%s%s", c->endpoint, c->bucket, name[0] ? "/" : "",
+			     name, mark, r->query);
+	else
+		n = asprintf(&url, "%.*s%s.%s/%s%s%s", (int)(host - c->endpoint), c->endpoint,
+			     c->bucket, host, name, mark, r->query);
+	if (n < 0)
+		return -ENOMEM;
+	curl_easy_setopt(r->easy, CURLOPT_URL, url);
+	free(url);
+	return 0;
+}
+
+static int header_add(struct s3_request *r, const char *fmt, const char *value)
+{
+	struct curl_slist *more;
+	char line[4400];
+
+	snprintf(line, sizeof(line), fmt, value);
+	more = curl_slist_append(r->sent_headers, line);
+	explicit_bzero(line, sizeof(line));
+	if (!more)
+		return -ENOMEM;
+	r->sent_headers = more;
+	return 0;
+}
+
+/* Small bodies are copied, so that hash and bytes are of one reading; the hash is signed. */
+static int payload_hash(struct s3_request *r, char out[65])
+{
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	unsigned n = 0;
+
+	snprintf(out, 65, "UNSIGNED-PAYLOAD");
+	if (r->body_bytes > S3_SIGNED_MAX)
+		return 0;
+	r->copy = malloc(r->body_bytes + 1);
+	if (!r->copy)
+		return -ENOMEM;
+	r->at = r->body;
+	cursor_copy(&r->at, (char *)r->copy, (size_t)r->body_bytes, false);
+	if (EVP_Digest(r->copy, (size_t)r->body_bytes, digest, &n, EVP_sha256(), NULL) != 1)
+		return -EIO;
+	for (unsigned i = 0; i < n && i < 32; i++)
+		sprintf(out + 2 * (size_t)i, "%02x", digest[i]);
+	return 0;
+}
+
+/* The clock's difference goes into the date that is signed. */
+static int date_add(struct s3_request *r)
+{
+	int64_t skew = atomic_load_explicit(&r->be->skew_s, memory_order_relaxed);
+	time_t now = time(NULL) + (time_t)skew;
+	char date[32];
+	struct tm tm;
+
+	if (!skew)
+		return 0;
+	gmtime_r(&now, &tm);
+	strftime(date, sizeof(date), "%Y%m%dT%H%M%SZ", &tm);
+	return header_add(r, "X-Amz-Date: %s", date);
+}
+
+static int sign(struct s3_request *r)
+{
+	const struct s3_config *c = &r->be->config;
+	char provider[128], hash[65], why[256];
+	struct s3_key key;
+	int err = payload_hash(r, hash);
+
+	if (err || c->anonymous)
+		return err;
+	err = vidas_s3_cred_get(r->be->cred, &key, why);
+	if (err)
+		return vidas_backend_error(r->be->host, err == -ENOMEM ? err : -EACCES,
+					   "s3://%s: %s", c->bucket, why);
+	snprintf(provider, sizeof(provider), "aws:amz:%s:s3", c->region);
+	snprintf(r->key_used, sizeof(r->key_used), "%s", key.id);
+	curl_easy_setopt(r->easy, CURLOPT_AWS_SIGV4, provider);
+	curl_easy_setopt(r->easy, CURLOPT_USERNAME, key.id);
+	curl_easy_setopt(r->easy, CURLOPT_PASSWORD, key.secret);
+	err = header_add(r, "x-amz-content-sha256: %s", hash);
+	if (!err)
+		err = date_add(r);
+	if (!err && key.token[0])
+		err = header_add(r, "x-amz-security-token: %s", key.token);
+	explicit_bzero(&key, sizeof(key));
+	return err;
+}
+
+static void method_set(struct s3_request *r)
+{
+	CURL *easy = r->easy;
+
+	switch (r->method) {
+	case S3_GET:
+		break;
+	case S3_HEAD:
+		curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+		break;
+	case S3_DELETE:
+		curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, "DELETE");
+		break;
+	case S3_POST:
+	case S3_PUT:
+		curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, r->method == S3_PUT ? "PUT" : "POST");
+		if (r->copy) {
+			/* An upload would begin with "Expect: 100-continue", a way more to go. */
+			curl_easy_setopt(easy, CURLOPT_POSTFIELDS, r->copy);
+			curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE,
+					 (curl_off_t)r->body_bytes);
+			break;
+		}
+		curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+		curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)r->body_bytes);
+		curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read);
+		curl_easy_setopt(easy, CURLOPT_READDATA, r);
+		curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek);
+		curl_easy_setopt(easy, CURLOPT_SEEKDATA, r);
+		break;
+	}
+}
+
+static void limits_set(struct s3_request *r)
+{
+	const struct s3_config *c = &r->be->config;
+	uint64_t bytes = r->body_bytes + r->sink_bytes;
+	unsigned stall = c->timeout_s + (r->long_wait ? LONG_WAIT_S : 0);
+	bool large = bytes > (1u << 20);
+
+	curl_easy_setopt(r->easy, CURLOPT_CONNECTTIMEOUT, (long)c->connect_s);
+	curl_easy_setopt(r->easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+	curl_easy_setopt(r->easy, CURLOPT_LOW_SPEED_TIME, (long)stall);
+	curl_easy_setopt(r->easy, CURLOPT_TIMEOUT,
+			 (long)(c->connect_s + 2 * stall + bytes / SLOWEST));
+	curl_easy_setopt(r->easy, CURLOPT_BUFFERSIZE, large ? 262144L : 16384L);
+	if (r->body_bytes)
+		curl_easy_setopt(r->easy, CURLOPT_UPLOAD_BUFFERSIZE, large ? 262144L : 65536L);
+}
+
+static void options_set(struct s3_request *r)
+{
+	CURL *easy = r->easy;
+	char range[64];
+
+	curl_easy_setopt(easy, CURLOPT_PRIVATE, r);
+	curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L); /* no waiting for a resolver's thread */
+	curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
+	curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
+	curl_easy_setopt(easy, CURLOPT_USERAGENT, "vidas");
+	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, r->reply.curl_words);
+	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_write);
+	curl_easy_setopt(easy, CURLOPT_WRITEDATA, r);
+	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+	curl_easy_setopt(easy, CURLOPT_HEADERDATA, r);
+	if (r->be->config.cafile)
+		curl_easy_setopt(easy, CURLOPT_CAINFO, r->be->config.cafile);
+	if (r->sink_bytes) {
+		snprintf(range, sizeof(range), "%llu-%llu", (unsigned long long)r->sink_offset,
+			 (unsigned long long)(r->sink_offset + r->sink_bytes - 1));
+		curl_easy_setopt(easy, CURLOPT_RANGE, range);
+	}
+}
+
+int vidas_s3_request_arm(struct s3_request *r)
+{
+	int err = -ENOMEM;
+
+	vidas_s3_reply_clear(&r->reply);
+	r->easy = vidas_s3_easy_take(r->be);
+	if (!r->easy)
+		goto out;
+	for (struct curl_slist *h = r->headers; h; h = h->next)
+		if (header_add(r, "%s", h->data))
+			goto out;
+	err = url_set(r);
+	if (!err)
+		err = sign(r);
+	if (err)
+		goto out;
+	if (r->hash) {
+		r->md = EVP_MD_CTX_new();
+		/* Where policy forbids MD5 nothing is verified by it. */
+		if (r->md && EVP_DigestInit_ex(r->md, EVP_md5(), NULL) != 1) {
+			EVP_MD_CTX_free(r->md);
+			r->md = NULL;
+		}
+	}
+	if (r->md && r->copy)
+		EVP_DigestUpdate(r->md, r->copy, (size_t)r->body_bytes);
+	r->done_bytes = 0;
+	r->at = r->sink.iov ? r->sink : r->body;
+	method_set(r);
+	options_set(r);
+	limits_set(r);
+	curl_easy_setopt(r->easy, CURLOPT_HTTPHEADER, r->sent_headers);
+out:
+	if (err)
+		vidas_s3_request_land(r, CURLE_FAILED_INIT);
+	return err;
+}
+
+void vidas_s3_request_land(struct s3_request *r, CURLcode code)
+{
+	unsigned n = 0;
+
+	r->reply.curl = code;
+	if (r->sink.iov)
+		r->reply.received = r->done_bytes;
+	if (r->md) {
+		if (EVP_DigestFinal_ex(r->md, r->reply.md5, &n) != 1)
+			memset(r->reply.md5, 0, sizeof(r->reply.md5));
+		EVP_MD_CTX_free(r->md);
+		r->md = NULL;
+	}
+	if (r->easy)
+		vidas_s3_easy_give(r->be, r->easy);
+	r->easy = NULL;
+	curl_slist_free_all(r->sent_headers);
+	r->sent_headers = NULL;
+	free(r->copy);
+	r->copy = NULL;
+}

@@ -1,0 +1,34 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# vidas-timeout: 900
+# The conformance suite on two real S3 servers, alone and (on the quicker one) under filters that let calls fail.
+. "$VIDAS_SRC/tests/lib/test.sh"
+export VIDAS_BACKEND_DIR=$VIDAS_BUILD/lib/vidas/backends AWS_EC2_METADATA_DISABLED=true
+[ -e "$VIDAS_BACKEND_DIR/vidas-backend-s3.so" ] || skip "built without the s3 backend: -DVIDAS_S3=ON"
+ran=0 port=23080 reasons= s=
+running=()
+trap 'for s in ${running+"${running[@]}"}; do "$VIDAS_SRC/tests/servers/$s" stop "$VIDAS_TMP/$s"; done' EXIT
+
+suite() { # SERVER [FILTERS]
+	(
+		set -a
+		# shellcheck disable=SC1090
+		. "$VIDAS_TMP/$1/env"
+		"$VIDAS_BUILD/tests/backend/conformance" \
+			"s3://vidastest/of+all/t h e m?endpoint=$S3_ENDPOINT&region=$S3_REGION" ${2+"$2"}
+	)
+}
+
+for server in radosgw swift; do
+	if why=$("$VIDAS_SRC/tests/servers/$server" missing); then
+		reasons+="$server: $why; "
+		continue
+	fi
+	running+=("$server")
+	"$VIDAS_SRC/tests/servers/$server" start "$VIDAS_TMP/$server" $port
+	suite "$server"
+	[ $server = swift ] || suite "$server" "retry=tries:12+first:1ms,fault=rate:5%"
+	port=$((port + 10)) ran=$((ran + 1))
+done
+[ $ran -gt 0 ] || skip "$reasons"
+[ -z "$reasons" ] || echo "not run: $reasons"

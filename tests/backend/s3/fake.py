@@ -1,0 +1,108 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""fake.py PORTFILE: the least of an S3 server, with a fault for each bucket's name. It checks no signatures: real
+servers do that in s3.sh."""
+import email.utils
+import hashlib
+import http.server
+import os
+import sys
+import time
+import urllib.parse
+
+objects = {}
+seen = {}
+AHEAD = 3600  # of the clock of bucket "skewed"
+BOMB = b'<!DOCTYPE l [<!ENTITY a "aaaaaaaaaaaaaaaa">]><ListBucketResult><Prefix>&a;&a;</Prefix></ListBucketResult>'
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def date_time_string(self, timestamp=None):
+        return email.utils.formatdate(time.time() + (AHEAD if "/skewed" in self.path else 0), usegmt=True)
+
+    def answer(self, status, body=b"", **headers):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        if "Content_Length" not in headers:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def refuse(self, status, code, more=""):
+        self.answer(status, f"<Error><Code>{code}</Code><Message>so it is</Message>{more}</Error>".encode())
+
+    def fault(self, bucket, query):
+        n = seen[bucket] = seen.get(bucket, 0) + 1
+        if bucket == "slowdown" and n % 3:
+            self.refuse(503, "SlowDown")
+        elif bucket == "broken":
+            self.refuse(500, "InternalError")
+        elif bucket == "denied" and self.command == "PUT":
+            self.refuse(403, "AccessDenied")
+        elif bucket == "wrongkey":
+            self.refuse(403, "SignatureDoesNotMatch")
+        elif bucket == "region":
+            self.refuse(400, "AuthorizationHeaderMalformed", "<Region>eu-west-7</Region>")
+        elif bucket == "nobucket":
+            self.refuse(404, "NoSuchBucket")
+        elif bucket == "skewed" and abs(self.sent_at() - time.time() - AHEAD) > 900:
+            self.refuse(403, "RequestTimeTooSkewed")
+        elif bucket == "token" and not (self.headers["x-amz-security-token"] or "").startswith("TheTokenItself"):
+            self.refuse(403, "AccessDenied")
+        elif bucket == "bomb" and query:
+            self.answer(200, BOMB)
+        elif bucket == "stalled":
+            time.sleep(60)
+            self.close_connection = True
+        else:
+            return False
+        return True
+
+    def sent_at(self):
+        import calendar
+        return calendar.timegm(time.strptime(self.headers["X-Amz-Date"], "%Y%m%dT%H%M%SZ"))
+
+    def handle_one(self):
+        url = urllib.parse.urlsplit(self.path)
+        bucket, _, key = url.path.lstrip("/").partition("/")
+        data = self.rfile.read(int(self.headers["Content-Length"] or 0))
+        if self.fault(bucket, url.query):
+            return
+        if url.query:
+            return self.answer(200, b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>")
+        name = bucket + "/" + key
+        if self.command == "PUT":
+            objects[name] = data
+            return self.answer(200, ETag='"%s"' % hashlib.md5(data).hexdigest())
+        if self.command == "DELETE":
+            objects.pop(name, None)
+            return self.answer(204)
+        if bucket in ("damaged", "cut"):
+            objects.setdefault(name, b"x" * 100)
+        if name not in objects:
+            return self.refuse(404, "NoSuchKey")
+        data = objects[name]
+        etag = '"%s"' % hashlib.md5(data).hexdigest()
+        if bucket == "damaged":
+            data = data[:-1] + b"?"
+        if bucket == "cut":
+            self.close_connection = True
+            return self.answer(200, data[:10], ETag=etag, Content_Length="100")
+        self.answer(200, data, ETag=etag)
+
+    do_GET = do_HEAD = do_PUT = do_DELETE = do_POST = handle_one
+
+    def log_message(self, *args):
+        pass
+
+
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+server.daemon_threads = True
+with open(sys.argv[1] + ".new", "w") as f:
+    f.write(str(server.server_port))
+os.rename(sys.argv[1] + ".new", sys.argv[1])
+server.serve_forever()
