@@ -137,7 +137,8 @@ _Static_assert(offsetof(struct vidas_shm_object, ring) == 12288, "layout");
 /*
  * A lease says: "the kernel of the domain with this slot may answer from its caches for at most
  * VIDAS_SHM_LEASE_US". Buckets are chosen by inode number; two inodes in one bucket only cost a
- * recall too many. Protocol (C11, all seq_cst):
+ * recall too many. A page of the table takes memory once a bit of it was set. Protocol (C11, all
+ * seq_cst):
  *   to cache   set own bit in `cached`, THEN read the attributes or the name, reply with a time-out
  *              of at most VIDAS_SHM_LEASE_US. Attributes are not cached while `writers` has the bit
  *              of another session: what the own one writes its kernel knows.
@@ -148,13 +149,17 @@ _Static_assert(offsetof(struct vidas_shm_object, ring) == 12288, "layout");
  *              own bit, THEN answer. Only the holder clears its bit (vidasd when the holder's
  *              session ends): were it cleared by who changes, or before all is dropped, a second
  *              change could be acknowledged while the first one's recall is still on its way.
+ *   run out    VIDAS_SHM_LEASE_US after the last reply that was sent under a bit, clear own bit: without
+ *              this, what is cached once would cost every later change by others a recall. It counts
+ *              from when the reply has been sent, not from when the bit was set; nor is the bit
+ *              cleared while a recall of the bucket is under way.
  *   to write   before the first open for writing in a domain: set own bit in `writers`, THEN as for
  *              a change; clear it after the last close. A session without a slot sets the bit
  *              VIDAS_SHM_LEASE_REST and never clears it.
  */
-#define VIDAS_SHM_LEASE_BUCKETS 8192u /* a power of two */
-#define VIDAS_SHM_LEASE_SLOTS	63u   /* sessions with a slot; others do without caching */
-#define VIDAS_SHM_LEASE_REST	63u   /* the bit in `writers` of all sessions without a slot */
+#define VIDAS_SHM_LEASE_BUCKETS 65536u /* a power of two; see vidas_shm_lease_bucket() */
+#define VIDAS_SHM_LEASE_SLOTS	63u    /* sessions with a slot; others do without caching */
+#define VIDAS_SHM_LEASE_REST	63u    /* the bit in `writers` of all sessions without a slot */
 #define VIDAS_SHM_LEASE_US	(5 * 1000 * 1000)
 
 struct vidas_shm_lease {
@@ -172,11 +177,11 @@ struct vidas_shm_leases {
 
 _Static_assert(sizeof(struct vidas_shm_lease) == 16, "layout");
 _Static_assert(offsetof(struct vidas_shm_leases, bucket) == 64, "layout");
+_Static_assert(sizeof(struct vidas_shm_leases) == 64 + 16 * 65536, "layout");
 
 static inline uint32_t vidas_shm_lease_bucket(uint64_t inode)
 {
-	return (uint32_t)((inode * UINT64_C(0x9e3779b97f4a7c15)) >> 51) &
-	       (VIDAS_SHM_LEASE_BUCKETS - 1);
+	return (uint32_t)((inode * UINT64_C(0x9e3779b97f4a7c15)) >> 48); /* the upper 16 bits */
 }
 
 #endif

@@ -10,7 +10,7 @@
  * Lock order, outermost first:
  *   vidas.index      what is attached and joined; held over a whole replay after a reconnect
  *   vidas.lock       lanes and the state of the session
- * and, below nothing and above nothing: lease stripes (lease.c). No lock is held over a message,
+ * and below index: lease stripes (lease.h), and under these vidas.age_lock. No lock is held over a message,
  * but `index` over those of a replay, which go through the replaying thread's own lane.
  */
 #ifndef VIDAS_CLIENT_H
@@ -83,9 +83,20 @@ struct vidas {
 	struct vidas_channel *events_channel;
 	struct vidas_tree_events events;
 	int events_error;
-	bool events_wanted;
+	unsigned events_calls; /* how often they were asked for */
 	/* Recalls reach us just now: caching is allowed. */
 	atomic_bool events_live;
+
+	/* Leases run out, see lease.h. */
+	pthread_t age_thread;
+	bool age_runs; /* under lock */
+	pthread_mutex_t age_lock;
+	pthread_cond_t age_wake;
+	bool age_stop;		       /* under age_lock */
+	atomic_uint aging;	       /* buckets on lists */
+	_Atomic uint32_t epoch;	       /* of leases that are given now */
+	_Atomic uint32_t epoch_oldest; /* with leases that have not run out */
+
 	/* When the session was lost, 0 while there is one. */
 	_Atomic int64_t lost_us;
 };
@@ -110,7 +121,7 @@ struct vidas_container {
 	_Atomic uint32_t access; /* enum vidas_wire_access */
 	_Atomic uint32_t flags;	 /* enum vidas_wire_container_flag */
 	_Atomic int32_t slot;
-	_Atomic(struct vidas_leases *) leases; /* lease.c; NULL until a tree was attached */
+	_Atomic(struct vidas_leases *) leases; /* lease.h; NULL until a tree was attached */
 };
 
 struct vidas_tree {
@@ -199,11 +210,17 @@ int vidas_containers_replay(struct vidas *v, struct vidas_lane *lane, unsigned g
 /* object.c: joins anew what was joined; as above. */
 int vidas_objects_replay(struct vidas *v, struct vidas_lane *lane, unsigned generation);
 
-/* lease.c */
+/* lease_map.c */
 struct vidas_leases;
 int vidas_leases_map(struct vidas_container *c, struct vidas_channel *ch,
 		     const struct vidas_share *share, bool writable);
 void vidas_leases_free(struct vidas_container *c);
+
+/* lease_age.c: has leases run out, once it was started; stop waits for its thread. */
+int vidas_age_start(struct vidas *v); /* under vidas.lock */
+void vidas_age_stop(struct vidas *v);
+
+/* lease.c */
 /* After a reconnect: our bits are set again in the slot that we have now. */
 void vidas_leases_replay(struct vidas_container *c);
 /* Forgets what is cached of `inode` and its bucket (0: of all) and tells `recall` all that was. */

@@ -119,15 +119,15 @@ static int event_take(struct vidas *v, struct vidas_lane *lane)
 	return vidas_channel_send(lane->ch, lane->tx, (size_t)size, NULL, 0, v->timeout_us);
 }
 
-/* Publishes the lane's channel, so that its wait can be ended: by vidas_close(), or by who wants
- * another kind of lane than *wanted says here. */
-static int lane_publish(struct vidas *v, struct vidas_channel *ch, uint64_t *token, bool *wanted)
+/* Publishes the lane's channel, so that its wait can be ended: by vidas_close(), or by one more who
+ * wants events after *calls. */
+static int lane_publish(struct vidas *v, struct vidas_channel *ch, uint64_t *token, unsigned *calls)
 {
 	int err = 0;
 
 	pthread_mutex_lock(&v->lock);
 	*token = v->token;
-	*wanted = v->events_wanted;
+	*calls = v->events_calls;
 	if (v->closing)
 		err = -ENOTCONN;
 	else
@@ -143,11 +143,12 @@ static void lane_unpublish(struct vidas *v)
 	pthread_mutex_unlock(&v->lock);
 }
 
-/* What waits in vidas_events_start() learns how it went with the lane it wants. */
-static void started(struct vidas *v, int err, bool wanted)
+/* What waits in vidas_events_start() learns how it went with the lane it wants: a lane of before was
+ * shut down for its sake, whatever error that gives. */
+static void started(struct vidas *v, int err, unsigned calls)
 {
 	pthread_mutex_lock(&v->lock);
-	if (v->events_state == VIDAS_EVENTS_STARTING && (err < 0 || wanted == v->events_wanted)) {
+	if (v->events_state == VIDAS_EVENTS_STARTING && calls == v->events_calls) {
 		v->events_state = VIDAS_EVENTS_RUNNING;
 		v->events_error = err;
 		pthread_cond_broadcast(&v->changed);
@@ -166,22 +167,22 @@ static void events_begin(struct vidas *v, bool *served)
 	atomic_store_explicit(&v->events_live, true, memory_order_seq_cst);
 }
 
-/* Connects the lane, and takes events until it breaks. `*served`: this has been so before. */
-static int events_serve(struct vidas *v, struct vidas_lane *lane, bool *served)
+/* Connects the lane, and takes events until it breaks. `*served`: this has been so before. `*calls`
+ * becomes what the lane is for. */
+static int events_serve(struct vidas *v, struct vidas_lane *lane, bool *served, unsigned *calls)
 {
 	uint32_t session = atomic_load_explicit(&v->session, memory_order_relaxed);
 	struct vidas_wire_hello_reply reply;
 	uint64_t token;
-	bool wanted;
-	int err = lane_publish(v, lane->ch, &token, &wanted);
+	int err = lane_publish(v, lane->ch, &token, calls);
 
 	if (!err)
-		err = vidas_session_hello(v, lane, wanted ? VIDAS_WIRE_HELLO_EVENTS : 0, session,
+		err = vidas_session_hello(v, lane, *calls ? VIDAS_WIRE_HELLO_EVENTS : 0, session,
 					  token, &reply);
-	if (!err && wanted)
+	if (!err && *calls)
 		events_begin(v, served);
 	if (!err)
-		started(v, 0, wanted);
+		started(v, 0, *calls);
 	while (!err)
 		err = event_take(v, lane);
 	atomic_store_explicit(&v->events_live, false, memory_order_seq_cst);
@@ -189,12 +190,13 @@ static int events_serve(struct vidas *v, struct vidas_lane *lane, bool *served)
 	return err;
 }
 
-static bool closing(struct vidas *v)
+static bool closing(struct vidas *v, unsigned *calls)
 {
 	bool yes;
 
 	pthread_mutex_lock(&v->lock);
 	yes = v->closing;
+	*calls = v->events_calls;
 	pthread_mutex_unlock(&v->lock);
 	return yes;
 }
@@ -217,8 +219,9 @@ static void *events_main(void *arg)
 	struct vidas *v = arg;
 	int64_t delay_us = VIDAS_BACKOFF_US;
 	bool served = false;
+	unsigned calls;
 
-	while (!closing(v)) {
+	while (!closing(v, &calls)) {
 		struct vidas_lane *lane;
 		unsigned generation;
 		int err = vidas_session_wait(v, vidas_deadline_us(v->timeout_us), &generation);
@@ -226,13 +229,12 @@ static void *events_main(void *arg)
 		if (!err)
 			err = vidas_lane_connect(v, &lane);
 		if (!err) {
-			err = events_serve(v, lane, &served);
+			err = events_serve(v, lane, &served, &calls);
 			vidas_lane_free(lane);
 		}
-		if (closing(v))
+		started(v, err, calls);
+		if (closing(v, &calls))
 			break;
-		if (err < 0 && err != -ESHUTDOWN)
-			started(v, err, false);
 		if (err == -ECONNRESET)
 			delay_us = VIDAS_BACKOFF_US;
 		/* That this lane broke may be the first sign that vidasd went away: a request finds
@@ -240,7 +242,7 @@ static void *events_main(void *arg)
 		vidas_session_alive(v, atomic_load_explicit(&v->session, memory_order_relaxed));
 		backoff(v, &delay_us);
 	}
-	started(v, -ENOTCONN, false);
+	started(v, -ENOTCONN, calls);
 	return NULL;
 }
 
@@ -262,16 +264,18 @@ int vidas_events_start(struct vidas *v, const struct vidas_tree_events *ev)
 	int err = 0;
 
 	pthread_mutex_lock(&v->lock);
-	if (ev) {
+	if (ev)
+		err = vidas_age_start(v);
+	if (ev && !err) {
 		v->events = *ev;
-		v->events_wanted = true;
+		v->events_calls++;
 		/* The thread's lane was none for events: it is to have another. */
 		if (v->events_state == VIDAS_EVENTS_RUNNING)
 			v->events_state = VIDAS_EVENTS_STARTING;
 		if (v->events_channel)
 			vidas_channel_shutdown(v->events_channel);
 	}
-	if (v->events_state == VIDAS_EVENTS_NONE && !v->closing) {
+	if (!err && v->events_state == VIDAS_EVENTS_NONE && !v->closing) {
 		err = thread_start(v);
 		if (err < 0)
 			vidas_fail(err, "no thread for events: %s", strerror(-err));

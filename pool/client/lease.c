@@ -157,15 +157,17 @@ void vidas_tree_write_begin(struct vidas_tree *t, uint64_t inode)
 {
 	struct vidas_leases *l = vidas_leases_of(t->c);
 	uint32_t bucket = vidas_shm_lease_bucket(inode);
-	uint64_t bit = vidas_lease_bit(t->c);
+	uint64_t bit;
 
 	if (!l || !vidas_leases_writable(l))
 		return;
-	if (!bit)
-		bit = UINT64_C(1) << VIDAS_SHM_LEASE_REST;
 	pthread_mutex_lock(&vidas_lease_stripe(l, bucket)->lock);
 	if (!l->bucket[bucket].writers++) {
-		atomic_fetch_add_explicit(&l->writing, 1, memory_order_relaxed);
+		/* Before the slot is read: a replay that gives us another one sees it, or we do. */
+		atomic_fetch_add_explicit(&l->writing, 1, memory_order_seq_cst);
+		bit = vidas_lease_bit(t->c);
+		if (!bit)
+			bit = UINT64_C(1) << VIDAS_SHM_LEASE_REST;
 		atomic_fetch_or_explicit(&l->table->bucket[bucket].writers, bit,
 					 memory_order_seq_cst);
 	}
@@ -195,7 +197,6 @@ void vidas_leases_replay(struct vidas_container *c)
 	struct vidas_leases *l = vidas_leases_of(c);
 	uint64_t bit = vidas_lease_bit(c);
 
-	/* Who begins to write meanwhile sees the slot that we have now. */
 	if (!l || !vidas_leases_writable(l) ||
 	    !atomic_load_explicit(&l->writing, memory_order_seq_cst))
 		return;

@@ -39,16 +39,20 @@ static void sync_init(struct vidas *v)
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&v->changed, &attr);
+	pthread_cond_init(&v->age_wake, &attr);
 	pthread_condattr_destroy(&attr);
 	pthread_mutex_init(&v->lock, NULL);
 	pthread_mutex_init(&v->index, NULL);
+	pthread_mutex_init(&v->age_lock, NULL);
 }
 
 static void connection_free(struct vidas *v)
 {
 	pthread_cond_destroy(&v->changed);
+	pthread_cond_destroy(&v->age_wake);
 	pthread_mutex_destroy(&v->lock);
 	pthread_mutex_destroy(&v->index);
+	pthread_mutex_destroy(&v->age_lock);
 	free(v->address);
 	free(v);
 }
@@ -92,6 +96,7 @@ void vidas_close(struct vidas *v)
 	pthread_cond_broadcast(&v->changed);
 	pthread_mutex_unlock(&v->lock);
 	vidas_events_stop(v);
+	vidas_age_stop(v);
 	while (v->objects)
 		vidas_object_leave(v->objects);
 	HASH_ITER(hh, v->containers, c, next) {

@@ -72,6 +72,10 @@ struct vidas_tree_events {
 	 * (one that shares a bucket of the lease table), and with inode 0, meaning all that is
 	 * cached of this tree: after a reconnect, since recalls may have been missed. */
 	void (*recall)(void *arg, struct vidas_tree *t, uint64_t inode, uint32_t kinds);
+	/* Returns when the kernel has all replies that rest on a true from vidas_tree_cache_*() given
+	 * before; false: some are still under way after a while. Asked about once a second while
+	 * leases have to run out. NULL: it has them at once. */
+	bool (*settle)(void *arg);
 	/* The containers that this domain may attach have changed. */
 	void (*containers)(void *arg);
 	void *arg;

@@ -39,6 +39,42 @@ int vidas_host_leases_make(int dir)
 	return err;
 }
 
+/*
+ * Goes over the buckets in pages that are there: to read another one would make it, and most tables
+ * have few. Where the holes are is asked of a descriptor that nobody else has: domains can hold up
+ * who seeks in theirs.
+ */
+static void each_bucket(const struct host_container *c,
+			void (*each)(struct vidas_shm_lease *b, uint64_t *arg), uint64_t *arg)
+{
+	const off_t first = offsetof(struct vidas_shm_leases, bucket);
+	const off_t end = sizeof(struct vidas_shm_leases);
+	const off_t bytes = sizeof(struct vidas_shm_lease);
+	int fd = openat(c->dir_fd, "leases", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	off_t at = 0, hole;
+
+	while (at < end) {
+		if (fd >= 0)
+			at = lseek(fd, at, SEEK_DATA);
+		if (at < 0 || at >= end)
+			break;
+		hole = fd < 0 ? end : lseek(fd, at, SEEK_HOLE);
+		if (hole <= at || hole > end)
+			hole = end;
+		for (off_t i = at < first ? 0 : (at - first) / bytes; first + i * bytes < hole; i++)
+			each(&table(c)->bucket[i], arg);
+		at = hole;
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+static void add_slots(struct vidas_shm_lease *b, uint64_t *slots)
+{
+	*slots |= atomic_load_explicit(&b->cached, memory_order_relaxed) |
+		  atomic_load_explicit(&b->writers, memory_order_relaxed);
+}
+
 /* A table that domains have spoilt is mended: its size and header; a wrong bit costs a recall. */
 int vidas_host_leases_open(struct host_container *c, int fd)
 {
@@ -57,12 +93,8 @@ int vidas_host_leases_open(struct host_container *c, int fd)
 				     &c->leases);
 	if (err < 0)
 		return err;
-	for (unsigned i = 0; c->loaded && i < VIDAS_SHM_LEASE_BUCKETS; i++) {
-		struct vidas_shm_lease *b = &table(c)->bucket[i];
-
-		c->unclaimed |= atomic_load_explicit(&b->cached, memory_order_relaxed) |
-				atomic_load_explicit(&b->writers, memory_order_relaxed);
-	}
+	if (c->loaded)
+		each_bucket(c, add_slots, &c->unclaimed);
 	c->unclaimed &= ALL_SLOTS;
 	return 0;
 }
@@ -76,16 +108,18 @@ void vidas_host_leases_close(struct host_container *c)
 }
 
 /* The protocol's words are used in sequentially consistent order by all sides. */
+static void clear_bucket(struct vidas_shm_lease *b, uint64_t *slots)
+{
+	if (atomic_load_explicit(&b->cached, memory_order_relaxed) & *slots)
+		atomic_fetch_and_explicit(&b->cached, ~*slots, memory_order_seq_cst);
+	if (atomic_load_explicit(&b->writers, memory_order_relaxed) & *slots)
+		atomic_fetch_and_explicit(&b->writers, ~*slots, memory_order_seq_cst);
+}
+
 static void clear_slots(struct host_container *c, uint64_t slots)
 {
-	for (unsigned i = 0; slots && i < VIDAS_SHM_LEASE_BUCKETS; i++) {
-		struct vidas_shm_lease *b = &table(c)->bucket[i];
-
-		if (atomic_load_explicit(&b->cached, memory_order_relaxed) & slots)
-			atomic_fetch_and_explicit(&b->cached, ~slots, memory_order_seq_cst);
-		if (atomic_load_explicit(&b->writers, memory_order_relaxed) & slots)
-			atomic_fetch_and_explicit(&b->writers, ~slots, memory_order_seq_cst);
-	}
+	if (slots)
+		each_bucket(c, clear_bucket, &slots);
 }
 
 static bool slot_free(const struct host_container *c, unsigned slot)

@@ -9,6 +9,7 @@
 
 #include <pthread.h>
 
+#include "pool/client/lease.h"
 #include "pool/client/object.h"
 
 /* What one connection is told. */
@@ -23,6 +24,7 @@ static struct raw_host host;
 static struct vidas *one, *two, *three;
 static struct vidas_tree *tree1, *tree2, *tree3;
 static struct told told1, told2;
+static atomic_bool unsettled;
 
 static void recall(void *arg, struct vidas_tree *t, uint64_t inode, uint32_t kinds)
 {
@@ -35,6 +37,12 @@ static void recall(void *arg, struct vidas_tree *t, uint64_t inode, uint32_t kin
 	told->kinds = kinds;
 	atomic_fetch_or(&told->bits, UINT64_C(1) << inode % 64);
 	told->recalls++;
+}
+
+static bool settle(void *arg)
+{
+	(void)arg;
+	return !unsettled;
 }
 
 static void containers(void *arg)
@@ -56,7 +64,7 @@ static struct vidas_tree *attach(struct vidas *v, const char *container)
 static void begin(void)
 {
 	const vidas_domain_id others[] = { 2, 3 };
-	struct vidas_tree_events ev = { recall, containers, &told1 };
+	struct vidas_tree_events ev = { recall, settle, containers, &told1 };
 	struct vidas *admin;
 
 	raw_prepare(&host, "api_tree");
@@ -85,6 +93,21 @@ static bool becomes(_Atomic unsigned *counter, unsigned at_least)
 	for (int i = 0; i < 500 && *counter < at_least; i++)
 		raw_sleep_us(10000);
 	return *counter >= at_least;
+}
+
+/* The lane of who attached a moment ago is still being set up when events are asked for. */
+static void test_events_at_once(void)
+{
+	struct vidas_tree_events ev = { recall, settle, containers, &told2 };
+
+	for (int i = 0; i < 50; i++) {
+		struct vidas *v = api_connect(&host, 2);
+
+		CU_ASSERT_EQUAL(vidas_container_attach(v, "con"), 0);
+		CU_ASSERT_EQUAL(vidas_tree_events(v, &ev), 0);
+		CU_ASSERT_EQUAL(vidas_tree_events(v, &ev), 0);
+		vidas_close(v);
+	}
 }
 
 static void test_tree(void)
@@ -172,6 +195,59 @@ static void test_writers(void)
 	CU_ASSERT_FALSE(vidas_tree_cache_attrs(tree2, 200));
 	vidas_tree_write_end(tree1, 200);
 	CU_ASSERT_TRUE(vidas_tree_cache_attrs(tree2, 200));
+}
+
+static bool bit_set(struct vidas_tree *t, uint64_t inode)
+{
+	const struct vidas_leases *l = vidas_leases_of(t->c);
+
+	return l->table->bucket[vidas_shm_lease_bucket(inode)].cached & vidas_lease_bit(t->c);
+}
+
+/* Until the bit of `inode` goes; that of `renewed` stays meanwhile. When it went. */
+static int64_t wait_out(uint64_t inode, uint64_t renewed)
+{
+	int64_t end_us = vidas_now_us() + 60 * INT64_C(1000000), granted_us;
+
+	do {
+		bool set;
+
+		granted_us = vidas_now_us();
+		CU_ASSERT_TRUE(vidas_tree_cache_names(tree2, renewed));
+		raw_sleep_us(100000);
+		set = bit_set(tree2, renewed);
+		CU_ASSERT_TRUE(set || vidas_now_us() - granted_us >= VIDAS_SHM_LEASE_US);
+	} while (bit_set(tree2, inode) && vidas_now_us() < end_us);
+	return vidas_now_us();
+}
+
+/* What is not cached any more costs who changes it nothing. */
+static void test_run_out(void)
+{
+	unsigned recalls = told2.recalls;
+	int64_t start_us;
+	uint64_t messages;
+
+	/* As long as a reply may be under way nothing runs out. */
+	unsettled = true;
+	CU_ASSERT_TRUE(vidas_tree_cache_names(tree2, 250));
+	raw_sleep_us(VIDAS_SHM_LEASE_US + 2500000);
+	CU_ASSERT_TRUE(bit_set(tree2, 250));
+	start_us = vidas_now_us();
+	unsettled = false;
+	CU_ASSERT_TRUE(vidas_tree_cache_attrs(tree2, 251));
+	CU_ASSERT_TRUE(wait_out(251, 252) - start_us >= VIDAS_SHM_LEASE_US);
+	CU_ASSERT_FALSE(bit_set(tree2, 251));
+	CU_ASSERT_FALSE(bit_set(tree2, 250));
+	messages = vidas_messages(one);
+	vidas_tree_changed(tree1, 250, VIDAS_WIRE_RECALL_NAMES);
+	vidas_tree_changed(tree1, 251, VIDAS_WIRE_RECALL_ATTRS);
+	CU_ASSERT_EQUAL(vidas_messages(one), messages);
+	CU_ASSERT_EQUAL(told2.recalls, recalls);
+	CU_ASSERT_TRUE(vidas_tree_cache_names(tree2, 251));
+	vidas_tree_changed(tree1, 251, VIDAS_WIRE_RECALL_NAMES);
+	CU_ASSERT_EQUAL(told2.recalls, recalls + 1);
+	CU_ASSERT_EQUAL(told2.inode, 251);
 }
 
 static void *change_300(void *arg)
@@ -381,9 +457,10 @@ static void finish(void)
 	raw_finish(&host);
 }
 
-UNIT_MAIN("libvidas: trees, leases, restarts", { "begin", begin }, { "tree", test_tree },
+UNIT_MAIN("libvidas: trees, leases, restarts", { "begin", begin },
+	  { "events at once", test_events_at_once }, { "tree", test_tree },
 	  { "attributes", test_attrs }, { "recall", test_recall }, { "bucket", test_bucket },
-	  { "writers", test_writers }, { "slow holder", test_slow_holder },
-	  { "containers", test_containers }, { "restart", test_restart },
-	  { "idle session", test_idle_session }, { "storm", test_storm },
-	  { "timeout", test_timeout }, { "finish", finish })
+	  { "writers", test_writers }, { "run out", test_run_out },
+	  { "slow holder", test_slow_holder }, { "containers", test_containers },
+	  { "restart", test_restart }, { "idle session", test_idle_session },
+	  { "storm", test_storm }, { "timeout", test_timeout }, { "finish", finish })
