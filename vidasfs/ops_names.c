@@ -212,7 +212,14 @@ static void losing_begin(struct losing *l, struct vidas_branch *b, int dirfd, co
 		l->fd = vidas_fd_get(l->n);
 }
 
-static void losing_end(struct losing *l, struct vidas_branch *b, bool done)
+static void losing_announce(const struct losing *l, struct vidas_branch *b)
+{
+	if (l->ino)
+		vidas_lease_changed(b, l->ino, VIDAS_WIRE_RECALL_ATTRS);
+}
+
+/* Nobody need wait for this: while the descriptor is in use it is not given up. */
+static void losing_end(struct losing *l, bool done)
 {
 	struct stat st;
 
@@ -223,8 +230,6 @@ static void losing_end(struct losing *l, struct vidas_branch *b, bool done)
 	}
 	if (l->n)
 		vidas_node_unref(l->n);
-	if (l->ino && done)
-		vidas_lease_changed(b, l->ino, VIDAS_WIRE_RECALL_ATTRS);
 }
 
 /* A directory whose entries are still with the backend only looks empty. */
@@ -249,10 +254,12 @@ static void take(fuse_req_t req, fuse_ino_t parent, const char *name, int flags)
 	err = complete(&l);
 	if (!err)
 		err = unlinkat(fd, name, flags) < 0 ? -errno : 0;
-	losing_end(&l, b, !err);
-	if (!err)
+	if (!err) {
+		losing_announce(&l, b);
 		vidas_lease_changed(b, dir->key.ino, NAMES_AND_ATTRS);
+	}
 	fuse_reply_err(req, -err);
+	losing_end(&l, !err);
 	vidas_fd_put(dir);
 }
 
@@ -299,9 +306,11 @@ void vidas_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_i
 	err = complete(&lost);
 	if (!err)
 		err = renameat2(fd, name, newfd, newname, flags) < 0 ? -errno : 0;
-	losing_end(&moved, b, !err);
-	losing_end(&lost, b, !err);
+	losing_end(&moved, !err);
+	losing_end(&lost, !err);
 	if (!err) {
+		losing_announce(&moved, b);
+		losing_announce(&lost, b);
 		vidas_lease_changed(b, from->key.ino, NAMES_AND_ATTRS);
 		if (to != from)
 			vidas_lease_changed(b, to->key.ino, NAMES_AND_ATTRS);
