@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# The libraries we stand on, as imported targets: vidas::fuse3 jansson inih capng systemd uthash cunit.
+# The libraries we stand on, as imported targets: vidas::fuse3 jansson inih capng systemd xxhash uthash cunit.
 find_package(PkgConfig)
 if(NOT PkgConfig_FOUND)
   message(FATAL_ERROR "pkg-config is missing; run: sudo scripts/install-deps build")
@@ -17,6 +17,7 @@ vidas_dependency(jansson jansson)
 vidas_dependency(inih inih)
 vidas_dependency(capng libcap-ng)
 vidas_dependency(systemd libsystemd)
+vidas_dependency(xxhash libxxhash)
 vidas_dependency(cunit cunit)
 
 find_path(UTHASH_INCLUDE_DIR uthash.h)

@@ -224,6 +224,8 @@ double vidas_lease_attrs(struct vidas_node *n);
 int vidas_lease_stat(struct vidas_node *n, int fd, struct stat *st, double *timeout);
 /* A change that was just made: returns when no other domain answers from before. Not in a section. */
 void vidas_lease_changed(struct vidas_branch *b, uint64_t ino, uint32_t kinds);
+/* For vidas_tree_events: waits until the replies under way have been sent. */
+bool vidas_lease_settle(void *arg);
 void vidas_lease_recall(void *arg, struct vidas_tree *t, uint64_t ino, uint32_t kinds);
 void vidas_lease_drop_names(void);		   /* all names that the kernel caches */
 void vidas_lease_drop_attrs(struct vidas_node *n); /* its attributes */

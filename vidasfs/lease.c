@@ -86,7 +86,7 @@ static void pause_us(long us)
 
 /* Waits until the sections that are open now have been left. They hold system calls on the pool
  * and the reply, nothing that waits for others. */
-static void sections_wait(void)
+static bool sections_wait(void)
 {
 	int64_t deadline = vidas_deadline_us(VIDAS_SHM_LEASE_US);
 
@@ -96,14 +96,18 @@ static void sections_wait(void)
 		if (!(seq & 1))
 			continue;
 		while (atomic_load_explicit(&sections[i].seq, memory_order_acquire) == seq) {
-			if (!vidas_remaining_us(deadline)) {
-				vidas_log(VIDAS_LOG_ERR,
-					  "a reply hangs; its lease has ended meanwhile");
-				return;
-			}
+			if (!vidas_remaining_us(deadline))
+				return false;
 			pause_us(10);
 		}
 	}
+	return true;
+}
+
+bool vidas_lease_settle(void *arg)
+{
+	(void)arg;
+	return sections_wait();
 }
 
 double vidas_lease_names(struct vidas_node *dir)
@@ -199,7 +203,8 @@ void vidas_lease_recall(void *arg, struct vidas_tree *t, uint64_t ino, uint32_t 
 	struct vidas_node *n;
 
 	(void)arg;
-	sections_wait();
+	if (!sections_wait())
+		vidas_log(VIDAS_LOG_ERR, "a reply hangs; its lease has ended meanwhile");
 	if (kinds & VIDAS_WIRE_RECALL_NAMES)
 		vidas_lease_drop_names();
 	if (!(kinds & VIDAS_WIRE_RECALL_ATTRS))

@@ -177,6 +177,7 @@ static void fuse_says(enum fuse_log_level level, const char *fmt, va_list args)
 static int connect_vidasd(const struct vidas_options *o)
 {
 	static const struct vidas_tree_events events = { .recall = vidas_lease_recall,
+							 .settle = vidas_lease_settle,
 							 .containers = vidas_root_changed };
 	char path[PATH_MAX], seconds[16], reason[1024];
 	const char *address = o->socket;

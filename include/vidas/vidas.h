@@ -220,7 +220,18 @@ VIDAS_API ssize_t vidas_object_write(struct vidas_object *o, const void *buf, ui
 /* Propagates the resource to the backend; returns when it is there. 0 at once without a backend. */
 VIDAS_API int vidas_object_flush(struct vidas_object *o);
 
-/* Takes over the backend's present bytes. -EBUSY the resource has changes not yet flushed. */
+/*
+ * Takes over the backend's present bytes, in place: whoever has the resource joined or mapped sees
+ * them there. -EBUSY the resource has changes not yet flushed, or is gone in the backend. Its bytes
+ * tell, compared with those that were flushed or taken over last: that it is joined, or open for
+ * writing, is no change.
+ *
+ * The bytes come one after the other, "synchronized" or not: who reads meanwhile may see old and new
+ * ones. A store that comes meanwhile is safe if it makes the call fail with -EBUSY; else it may be
+ * overwritten, and what is not counts as a change. Who has something to store is to wait for the
+ * call's end (notify). An object keeps its size; what it has beyond the backend's end is as cut
+ * short by another domain (see read and write).
+ */
 VIDAS_API int vidas_object_update(struct vidas_object *o);
 
 /* Objects: synchronization [shm] --------------------------------------------------------------- */

@@ -75,6 +75,8 @@ int vidas_leases_map(struct vidas_container *c, struct vidas_channel *ch,
 				writable ? PROT_READ | PROT_WRITE : PROT_READ, &table);
 	if (err < 0)
 		return err;
+	/* On a pool of huge pages, one bit must not take memory for all. */
+	madvise(table, sizeof(struct vidas_shm_leases), MADV_NOHUGEPAGE);
 	err = table_check(table);
 	if (err < 0) {
 		munmap(table, sizeof(struct vidas_shm_leases));

@@ -53,6 +53,9 @@ struct host_container {
 	unsigned next_slot;
 	unsigned slotless;		 /* attachments without a slot */
 	struct host_resource *resources; /* by inode */
+	uint64_t last_control;		 /* names of control files go up */
+	int blank_fd;			 /* a control file made in advance, or -1 */
+	uint64_t blank;			 /* ... its name */
 	struct host_resource *suspects;	 /* to be looked after, see vidas_host_suspects_check() */
 	unsigned objects;
 	uint64_t created; /* counts objects made: what a JOIN waits for */

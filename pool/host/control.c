@@ -24,29 +24,35 @@ _Static_assert(offsetof(struct slot_head, state) == offsetof(struct vidas_shm_ob
 			       offsetof(struct vidas_shm_object, creator),
 	       "layout");
 
-static void control_name(uint64_t inode, char name[32])
+static void control_name(uint64_t number, char name[32])
 {
-	snprintf(name, 32, "%" PRIu64, inode);
+	snprintf(name, 32, "%" PRIu64, number);
 }
 
-int vidas_host_control_open(const struct host_container *c, uint64_t inode, bool write)
+int vidas_host_control_open(const struct host_resource *r, bool write)
 {
 	char name[32];
 	int fd;
 
-	control_name(inode, name);
-	fd = openat(c->control_fd, name, (write ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_CLOEXEC);
+	control_name(r->control, name);
+	fd = openat(r->container->control_fd, name,
+		    (write ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_CLOEXEC);
 	return fd < 0 ? vidas_fail(-errno, "cannot open a control file: %s", strerror(errno)) : fd;
+}
+
+static void control_unlink(const struct host_container *c, uint64_t number)
+{
+	char name[32];
+
+	control_name(number, name);
+	if (unlinkat(c->control_fd, name, 0) < 0 && errno != ENOENT)
+		vidas_log(VIDAS_LOG_WARNING, "container '%s': cannot remove control/%s: %m",
+			  c->name, name);
 }
 
 void vidas_host_control_remove(const struct host_resource *r)
 {
-	char name[32];
-
-	control_name(r->inode, name);
-	if (unlinkat(r->container->control_fd, name, 0) < 0 && errno != ENOENT)
-		vidas_log(VIDAS_LOG_WARNING, "container '%s': cannot remove control/%s: %m",
-			  r->container->name, name);
+	control_unlink(r->container, r->control);
 }
 
 /* The first page, up to where domains begin to write. */
@@ -70,40 +76,97 @@ static void slot_fill(struct slot_head *head, const struct host_object *o, uint3
 				    .creator = o->creator };
 }
 
+/* What is written first. */
+struct image {
+	struct vidas_shm_resource header;
+	struct slot_head slot;
+};
+
+/* One with room for an object, and memory for what is written first; its header says nothing yet,
+ * so that a restart removes it. */
+static int blank_make(const struct host_container *c, uint64_t number)
+{
+	static const struct image zeros;
+	char name[32];
+	int fd, err;
+
+	control_name(number, name);
+	fd = openat(c->control_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return vidas_fail(-errno, "cannot make a control file: %s", strerror(errno));
+	/* In this order: on a pool of huge pages a write to a long file takes memory for much of it. */
+	err = vidas_pwrite_all(fd, &zeros, sizeof(zeros), 0);
+	if (err == 0 && ftruncate(fd, (off_t)VIDAS_SHM_SLOT_OFFSET(1)) < 0)
+		err = -errno;
+	if (err == 0)
+		return fd;
+	close(fd);
+	control_unlink(c, number);
+	return vidas_fail(err, "cannot make a control file: %s", strerror(-err));
+}
+
+void vidas_host_control_prepare(struct host_container *c)
+{
+	uint64_t number = 0;
+	int fd;
+
+	pthread_mutex_lock(&c->lock);
+	if (c->blank_fd < 0)
+		number = ++c->last_control;
+	pthread_mutex_unlock(&c->lock);
+	if (!number)
+		return;
+	/* If it cannot be made, who needs one tries again and says so. */
+	fd = blank_make(c, number);
+	if (fd < 0)
+		return;
+	pthread_mutex_lock(&c->lock);
+	if (c->blank_fd < 0) {
+		c->blank_fd = fd;
+		c->blank = number;
+		fd = -1;
+	}
+	pthread_mutex_unlock(&c->lock);
+	if (fd < 0)
+		return;
+	close(fd);
+	control_unlink(c, number);
+}
+
+void vidas_host_control_discard(struct host_container *c)
+{
+	if (c->blank_fd < 0)
+		return;
+	close(c->blank_fd);
+	c->blank_fd = -1;
+	control_unlink(c, c->blank);
+}
+
 /* One write: what a kill leaves of it is in no reply, and is checked at the restart. */
 int vidas_host_control_make(struct host_resource *r, const struct host_object *o, uint32_t flags)
 {
-	struct {
-		struct vidas_shm_resource header;
-		struct slot_head slot;
-	} image;
-	const int mode = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC;
-	char name[32];
-	int fd, err = 0;
+	struct host_container *c = r->container;
+	struct image image;
+	int fd = c->blank_fd, err;
 
+	r->control = c->blank;
+	c->blank_fd = -1;
+	if (fd < 0) {
+		r->control = ++c->last_control;
+		fd = blank_make(c, r->control);
+	}
+	if (fd < 0)
+		return fd;
 	memset(&image, 0, sizeof(image));
 	r->slots = 1;
 	header_fill(&image.header, r);
 	slot_fill(&image.slot, o, flags);
-	control_name(r->inode, name);
-	fd = openat(r->container->control_fd, name, mode, 0600);
-	if (fd < 0 && errno == EEXIST) {
-		/* Of an inode of that number that is no more, or half-made by a killed vidasd. */
-		vidas_host_control_remove(r);
-		fd = openat(r->container->control_fd, name, mode, 0600);
-	}
-	if (fd < 0)
-		return vidas_fail(-errno, "cannot make a control file: %s", strerror(errno));
-	if (ftruncate(fd, (off_t)VIDAS_SHM_SLOT_OFFSET(r->slots)) < 0)
-		err = -errno;
+	err = vidas_pwrite_all(fd, &image, sizeof(image), 0);
 	if (err == 0)
-		err = vidas_pwrite_all(fd, &image, sizeof(image), 0);
-	if (err < 0) {
-		close(fd);
-		vidas_host_control_remove(r);
-		return vidas_fail(err, "cannot make a control file: %s", strerror(-err));
-	}
-	return fd;
+		return fd;
+	close(fd);
+	control_unlink(c, r->control);
+	return vidas_fail(err, "cannot write a control file: %s", strerror(-err));
 }
 
 static int grow(int fd, struct host_resource *r, uint32_t slots)
@@ -151,7 +214,7 @@ int vidas_host_control_slot_init(int fd, const struct host_object *o, uint32_t f
 int vidas_host_control_slot_state(const struct host_object *o, uint32_t state)
 {
 	const struct host_resource *r = o->resource;
-	int err, fd = vidas_host_control_open(r->container, r->inode, true);
+	int err, fd = vidas_host_control_open(r, true);
 
 	if (fd < 0)
 		return fd;
@@ -168,7 +231,7 @@ bool vidas_host_control_undrained(const struct host_object *o)
 				offsetof(struct vidas_shm_object, tail) - sizeof(uint64_t)];
 		uint64_t head;
 	} ring;
-	int fd = vidas_host_control_open(o->resource->container, o->resource->inode, false);
+	int fd = vidas_host_control_open(o->resource, false);
 	ssize_t n;
 
 	if (fd < 0)
@@ -214,17 +277,18 @@ static int load_slot(int fd, struct host_resource *r, uint32_t slot)
 	return 1;
 }
 
-/* Is the header that of a control file of this inode? Takes the handle, and the number of slots
- * that are there. */
+/* Is the header that of a control file? Takes the inode, the handle, and the number of slots that are
+ * there. */
 static bool header_ok(int fd, struct host_resource *r)
 {
 	struct vidas_shm_resource h;
 	struct stat st;
 
 	if (vidas_pread_all(fd, &h, sizeof(h), 0) != sizeof(h) || fstat(fd, &st) < 0 ||
-	    h.magic != VIDAS_SHM_CONTROL_MAGIC || h.version != VIDAS_SHM_VERSION ||
-	    h.inode != r->inode || h.slots > VIDAS_SHM_SLOTS)
+	    h.magic != VIDAS_SHM_CONTROL_MAGIC || h.version != VIDAS_SHM_VERSION || !h.inode ||
+	    h.slots > VIDAS_SHM_SLOTS)
 		return false;
+	r->inode = h.inode;
 	memcpy(&r->handle, h.handle, sizeof(r->handle));
 	if (r->handle.bytes > HOST_HANDLE_BYTES)
 		r->handle.bytes = 0;
@@ -234,21 +298,20 @@ static bool header_ok(int fd, struct host_resource *r)
 	return r->slots > 0;
 }
 
-int vidas_host_control_load(struct host_container *c, uint64_t inode, struct host_resource **out)
+int vidas_host_control_load(struct host_container *c, uint64_t name, struct host_resource **out)
 {
-	struct host_resource *r;
+	struct host_resource *r = calloc(1, sizeof(*r));
 	int fd, found = 0;
 
-	fd = vidas_host_control_open(c, inode, false);
-	if (fd < 0)
-		return fd;
-	r = calloc(1, sizeof(*r));
-	if (!r) {
-		close(fd);
+	if (!r)
 		return -ENOMEM;
-	}
-	r->inode = inode;
+	r->control = name;
 	r->container = c;
+	fd = vidas_host_control_open(r, false);
+	if (fd < 0) {
+		free(r);
+		return fd;
+	}
 	if (header_ok(fd, r))
 		for (uint32_t i = 0; i < r->slots && found >= 0; i++) {
 			int one = load_slot(fd, r, i);

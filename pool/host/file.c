@@ -15,6 +15,11 @@
 
 #define TRIES 16
 
+/* Linux 6.12: has this open made the file? */
+#ifndef F_CREATED_QUERY
+#define F_CREATED_QUERY (1024 + 4)
+#endif
+
 static int open_beneath(int dir, const char *path, int flags, mode_t mode)
 {
 	struct open_how how = { .flags = (uint64_t)(unsigned)(flags | O_CLOEXEC | O_NOFOLLOW),
@@ -143,6 +148,29 @@ static int open_parent(struct host_container *c, const char *path, const struct 
 	return dir;
 }
 
+static void own_file(int fd, const struct vidas_peer *make)
+{
+	if (make->uid && fchown(fd, make->uid, make->gid) < 0)
+		vidas_log(VIDAS_LOG_DEBUG, "a new file keeps its owner: %m");
+}
+
+/* Right below the tree, and where the kernel says which of the two it did: opens the file, or makes
+ * it, in one call. < 0: the long way may go further. */
+static int open_or_make(struct host_container *c, const char *path, const struct vidas_peer *make,
+			struct host_file *out)
+{
+	int fd = -EINVAL;
+
+	if (!strchr(path, '/') && fcntl(c->tree_fd, F_CREATED_QUERY) >= 0)
+		fd = open_beneath(c->tree_fd, path, O_RDWR | O_CREAT | O_NONBLOCK, 0644);
+	if (fd >= 0 && fcntl(fd, F_CREATED_QUERY) > 0) {
+		out->made = true;
+		out->parent_inode = c->tree_inode;
+		own_file(fd, make);
+	}
+	return fd;
+}
+
 static int make_file(struct host_container *c, const char *path, const struct vidas_peer *make,
 		     struct host_file *out)
 {
@@ -163,8 +191,7 @@ static int make_file(struct host_container *c, const char *path, const struct vi
 			out->parent_inode = c->tree_inode;
 		else if (fstat(dir, &st) == 0)
 			out->parent_inode = st.st_ino;
-		if (make->uid && fchown(fd, make->uid, make->gid) < 0)
-			vidas_log(VIDAS_LOG_DEBUG, "a new file keeps its owner: %m");
+		own_file(fd, make);
 	}
 	if (deep)
 		close(dir);
@@ -178,8 +205,10 @@ int vidas_host_file_open(struct host_container *c, const char *path, bool write,
 	int err;
 
 	*out = (struct host_file){ .fd = -ENOENT };
+	if (make)
+		out->fd = open_or_make(c, path, make, out);
 	/* Others may make and remove the name meanwhile. */
-	for (int i = 0; i < TRIES; i++) {
+	for (int i = 0; i < TRIES && out->fd < 0; i++) {
 		/* O_NONBLOCK: a FIFO in its place must not hold us. */
 		out->fd =
 			open_beneath(c->tree_fd, path, (write ? O_RDWR : O_RDONLY) | O_NONBLOCK, 0);

@@ -221,7 +221,10 @@ struct host_request {
 	unsigned borrowed; /* bit i: share[i] is not closed after sending */
 	void *blob;	   /* free()d after sending */
 	size_t blob_bytes;
-	struct host_attachment *attachment; /* released after sending */
+	struct host_attachment *attachment; /* released before sending: who has left has left */
+	/* After sending, with a reference to the container: work that nobody waits for. */
+	void (*after)(struct host_container *c);
+	struct host_container *container; /* that reference; also while its descriptors are sent */
 };
 
 /* Carries out a request; the results are in `rq`, the reason of a failure in vidas_fail_text(). */

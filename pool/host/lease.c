@@ -34,7 +34,10 @@ int vidas_host_leases_make(int dir)
 
 	if (fd < 0)
 		return -errno;
-	err = ftruncate(fd, sizeof(struct vidas_shm_leases)) < 0 ? -errno : write_header(fd);
+	/* In this order: on a pool of huge pages a write to a long file takes memory for much of it. */
+	err = write_header(fd);
+	if (err == 0 && ftruncate(fd, sizeof(struct vidas_shm_leases)) < 0)
+		err = -errno;
 	close(fd);
 	return err;
 }
@@ -93,6 +96,8 @@ int vidas_host_leases_open(struct host_container *c, int fd)
 				     &c->leases);
 	if (err < 0)
 		return err;
+	/* On a pool of huge pages, one bit must not take memory for all. */
+	madvise(c->leases.ptr, c->leases.size, MADV_NOHUGEPAGE);
 	if (c->loaded)
 		each_bucket(c, add_slots, &c->unclaimed);
 	c->unclaimed &= ALL_SLOTS;

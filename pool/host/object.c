@@ -156,7 +156,7 @@ static int make_further(struct host_resource *r, struct host_object *o, uint32_t
 		return slot;
 	o->resource = r;
 	o->slot = (uint32_t)slot;
-	fd = vidas_host_control_open(r->container, r->inode, true);
+	fd = vidas_host_control_open(r, true);
 	err = fd < 0 ? fd : vidas_host_control_slot_init(fd, o, flags);
 	if (err == 0)
 		return fd;
@@ -269,10 +269,20 @@ void vidas_host_objects_load(struct host_container *c)
 		struct host_object *o;
 		unsigned count;
 		char *end;
-		uint64_t inode = strtoull(e->d_name, &end, 10);
+		uint64_t name = strtoull(e->d_name, &end, 10);
 
-		if (*end || vidas_host_control_load(c, inode, &r) < 0)
+		if (*end)
 			continue;
+		if (name > c->last_control && name < INT64_MAX)
+			c->last_control = name;
+		if (vidas_host_control_load(c, name, &r) < 0)
+			continue;
+		if (resource_by_inode(c, r->inode)) {
+			/* Only a domain can have written that. */
+			vidas_host_control_remove(r);
+			vidas_host_resource_free(r);
+			continue;
+		}
 		HASH_ADD(hh, c->resources, inode, sizeof(r->inode), r);
 		DL_COUNT(r->objects, o, count);
 		c->objects += count;

@@ -23,6 +23,7 @@ struct host_resource {
 	UT_hash_handle hh;
 	uint64_t inode;
 	struct host_handle handle;
+	uint64_t control;		  /* the name of its control file */
 	struct host_container *container; /* no reference: it is in the container */
 	uint32_t slots;			  /* that the control file has room for */
 	uint64_t used[VIDAS_SHM_SLOTS / 64];
@@ -97,7 +98,11 @@ void vidas_host_objects_settle(struct host_container *c);
 void vidas_host_objects_free(struct host_container *c);
 
 /* Control files (control.c). */
-int vidas_host_control_open(const struct host_container *c, uint64_t inode, bool write);
+int vidas_host_control_open(const struct host_resource *r, bool write);
+/* Makes a blank one for the next resource, if there is none. Takes the lock itself. */
+void vidas_host_control_prepare(struct host_container *c);
+/* Gives the blank one up; the container is known to nobody any more. */
+void vidas_host_control_discard(struct host_container *c);
 /* Makes it with its first object, which is in slot 0; returns a descriptor, as open does. */
 int vidas_host_control_make(struct host_resource *r, const struct host_object *o, uint32_t flags);
 int vidas_host_control_slot_init(int fd, const struct host_object *o, uint32_t flags);
@@ -105,8 +110,9 @@ int vidas_host_control_slot_state(const struct host_object *o, uint32_t state);
 /* Does a notification wait in the object? */
 bool vidas_host_control_undrained(const struct host_object *o);
 void vidas_host_control_remove(const struct host_resource *r);
-/* Reads one at a restart: the resource with its objects, not yet in the index. -EBADMSG nothing of use. */
-int vidas_host_control_load(struct host_container *c, uint64_t inode, struct host_resource **out);
+/* Reads one at a restart: the resource with its objects, not yet in the index. -EBADMSG nothing of use:
+ * it is gone. */
+int vidas_host_control_load(struct host_container *c, uint64_t name, struct host_resource **out);
 void vidas_host_resource_free(struct host_resource *r);
 
 /* -ENODATA where the file system has none that fits. */

@@ -56,11 +56,20 @@ static int (*const handlers[])(struct host_request *rq) = {
 int vidas_host_request(struct host_request *rq)
 {
 	unsigned type = rq->message->type;
+	int err;
 
 	if (type >= VIDAS_ARRAY_SIZE(handlers) || !handlers[type])
 		return vidas_fail(-EPROTO, "'%s' is no request for an open connection",
 				  vidas_wire_name(rq->message->type));
-	return handlers[type](rq);
+	err = handlers[type](rq);
+	if (rq->borrowed || rq->after) {
+		rq->container = rq->attachment->container;
+		vidas_host_container_ref(rq->container);
+	}
+	if (rq->attachment)
+		vidas_host_attachment_release(rq->attachment);
+	rq->attachment = NULL;
+	return err;
 }
 
 void vidas_host_request_end(struct host_request *rq)
@@ -68,8 +77,9 @@ void vidas_host_request_end(struct host_request *rq)
 	for (unsigned i = 0; i < VIDAS_WIRE_SHARES; i++)
 		if (!(rq->borrowed & (1u << i)))
 			vidas_share_close(&rq->share[i]);
-	if (rq->attachment)
-		vidas_host_attachment_release(rq->attachment);
+	if (rq->after)
+		rq->after(rq->container);
+	vidas_host_container_unref(rq->container);
 	free(rq->blob);
 }
 

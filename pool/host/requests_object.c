@@ -35,22 +35,16 @@ struct target {
 	uint32_t slot, number;
 };
 
-static bool is_unset(int fd, const char *xattr)
+/* Has it no policy at all? */
+static bool is_plain(int fd)
 {
-	return fgetxattr(fd, xattr, NULL, 0) < 0;
-}
+	char list[1024];
+	ssize_t n = flistxattr(fd, list, sizeof(list));
 
-/* One policy of the file. Right below the container, with none set, it takes no walk. */
-static bool policy_is(const struct host_container *c, const struct target *t, const char *name,
-		      const char *value)
-{
-	char xattr[64];
-
-	snprintf(xattr, sizeof(xattr), VIDAS_XATTR_PREFIX "%s", name);
-	if (!strchr(t->path, '/') && is_unset(c->tree_fd, xattr) &&
-	    (t->file.made || is_unset(t->file.fd, xattr)))
-		return false;
-	return vidas_policy_is(c->tree_fd, t->path, name, value);
+	for (const char *name = list; n > 0 && name < list + n; name += strlen(name) + 1)
+		if (strncmp(name, VIDAS_XATTR_PREFIX, strlen(VIDAS_XATTR_PREFIX)) == 0)
+			return false;
+	return n >= 0;
 }
 
 /* What the policies of the file say of objects made on it; none of these is a default. */
@@ -58,17 +52,26 @@ static uint32_t object_flags(const struct host_container *c, const struct target
 {
 	uint32_t flags = 0;
 
-	if (policy_is(c, t, "synchronized", "true"))
+	/* Right below the container, with none set, it takes no walk. */
+	if (!strchr(t->path, '/') && is_plain(c->tree_fd) && (t->file.made || is_plain(t->file.fd)))
+		return 0;
+	if (vidas_policy_is(c->tree_fd, t->path, "synchronized", "true"))
 		flags |= VIDAS_SHM_SYNCHRONIZED;
-	if (policy_is(c, t, "write_policy", "through"))
+	if (vidas_policy_is(c->tree_fd, t->path, "write_policy", "through"))
 		flags |= VIDAS_SHM_WRITE_THROUGH;
 	return flags;
 }
 
+/* What has its memory stays as it is: allocating would give the file a new mtime, and so a change that
+ * is none. */
 static int allocate_range(const struct target *t)
 {
+	off_t hole = lseek(t->file.fd, (off_t)t->offset, SEEK_HOLE);
 	int err;
 
+	if (hole >= 0 && (uint64_t)hole >= t->offset + t->size &&
+	    t->offset + t->size <= t->file.size_bytes)
+		return 0;
 	do
 		err = fallocate(t->file.fd, 0, (off_t)t->offset, (off_t)t->size) < 0 ? -errno : 0;
 	while (err == -EINTR);
@@ -107,7 +110,7 @@ static int create_existing(struct host_request *rq, struct host_container *c, st
 		return -ENOENT;
 	if (!rq->retry || o->creator != rq->session->id)
 		return vidas_fail(-EEXIST, "that object exists already");
-	t->control = vidas_host_control_open(c, r->inode, true);
+	t->control = vidas_host_control_open(r, true);
 	if (t->control < 0)
 		return t->control;
 	t->slot = o->slot;
@@ -217,6 +220,7 @@ int vidas_host_do_object_create(struct host_request *rq)
 	if (err < 0)
 		return err;
 	err = create_on(rq, c, &t);
+	rq->after = vidas_host_control_prepare;
 	share_object(rq, &t);
 	rq->reply.object_create = (struct vidas_wire_object_create_reply){
 		.object = t.number, .slot = t.slot, .size = t.size, .inode = t.file.inode
@@ -246,7 +250,7 @@ static int join_locked(struct host_container *c, struct target *t, bool write)
 
 	if (!o)
 		return -ENOENT;
-	t->control = vidas_host_control_open(c, t->file.inode, write);
+	t->control = vidas_host_control_open(o->resource, write);
 	if (t->control < 0)
 		return t->control;
 	t->slot = o->slot;

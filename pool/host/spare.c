@@ -24,7 +24,7 @@ struct host_container *vidas_host_container_alloc(struct host *h)
 		return NULL;
 	c->host = h;
 	atomic_init(&c->refs, 1);
-	c->dir_fd = c->tree_fd = c->control_fd = c->leases_fd = -1;
+	c->dir_fd = c->tree_fd = c->control_fd = c->leases_fd = c->blank_fd = -1;
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_mutex_init(&c->sync_lock, NULL);
 	pthread_condattr_init(&attr);
@@ -37,6 +37,7 @@ struct host_container *vidas_host_container_alloc(struct host *h)
 void vidas_host_container_free(struct host_container *c)
 {
 	vidas_sync_close(c->sync);
+	vidas_host_control_discard(c);
 	vidas_host_objects_free(c);
 	vidas_host_disk_close(c);
 	if (c->made_as[0])

@@ -7,8 +7,8 @@
  * What is remembered, so that a killed vidasd knows as much as before: a shadow tree "known/"
  * beside the container's tree. For every key that the pool has in common with the store it has an
  * empty file of the same path, with trusted.vidas.known = {version, inode, size, mtime, mode,
- * owner, file handle} as last agreed; for a directory whose entries were imported, a directory with
- * trusted.vidas.imported. Thus
+ * owner, file handle, digest} as last agreed; for a directory whose entries were imported, a
+ * directory with trusted.vidas.imported. Thus
  *	in the tree, not in known		new here: to be pushed
  *	in both, but they differ		changed here: to be pushed
  *	in known, not in the tree		deleted here: to be removed from the store
@@ -25,6 +25,14 @@
  * kind takes the name, the bytes then being in the pool; a removal is done in the store before it
  * is forgotten in known. Things are made, and taken away, in "stage/" beside known/: no name in the
  * tree is ever half made.
+ *
+ * With the record is a digest of the bytes that the store has. A file that may have been written to
+ * without a trace in its mtime is read, at the speed of memory, and counts as changed if its digest
+ * is another, or none is known. So that the one noted at a push is of what the store has, and not
+ * of what the file was before or after, a file that others may write to is put from a copy, a large
+ * one (above 64 MiB, or if all copies of this vidasd would be above 256 MiB) read back. None is
+ * known where a push and the first writer met, or a killed update was made good, or such a large
+ * file could not be read back: until the next push.
  *
  * Needed: CAP_SYS_ADMIN (trusted xattrs), CAP_DAC_READ_SEARCH (file handles), and what it takes to
  * give files their owners and modes; /proc.
@@ -51,7 +59,7 @@ struct vidas_sync;
 
 struct vidas_sync_hooks {
 	/* Does any domain have this inode open for writing just now? Then its bytes may change
-	 * without its mtime, and it counts as changed. */
+	 * without its mtime, and are looked at to tell. */
 	bool (*open_for_writing)(void *arg, uint64_t inode);
 	/* The tree was changed by us: entries of a directory and/or attributes of an inode (kinds
 	 * as enum vidas_wire_recall_kind). Called after the change, before the call returns, and
@@ -65,7 +73,8 @@ struct vidas_sync_hooks {
 #define VIDAS_SYNC_ABSENT VIDAS_XATTR_ABSENT
 
 /* Put on a file by whoever ends a mapping through which it could be written: on tmpfs such writes
- * may leave the mtime as it was. The file counts as changed; a push takes the mark off. */
+ * may leave the mtime as it was. The file's bytes are looked at then; a flush takes the mark off,
+ * where nobody has it open for writing. */
 #define VIDAS_SYNC_TOUCHED VIDAS_XATTR_TOUCHED
 
 /*
@@ -97,9 +106,11 @@ struct vidas_sync_moved {
 int vidas_sync_flush(struct vidas_sync *s, const char *path, uint64_t inode,
 		     struct vidas_sync_moved *moved);
 
-/* update: takes over what the store has: a file's bytes, or below a directory every file that
- * differs. -EBUSY if the file has changes not pushed (directories: such files are left alone, and
- * -EBUSY at the end); gone in the store: removed here, if unchanged here. */
+/* update: takes over what the store has: a file's bytes, in place, or below a directory every file
+ * that differs. -EBUSY if the file has changes not pushed (directories: such files are left alone,
+ * and -EBUSY at the end); gone in the store: removed here, if unchanged here and open for writing
+ * nowhere, else -EBUSY. A write that comes while the bytes are copied may be lost; what is not
+ * counts as a change. */
 int vidas_sync_update(struct vidas_sync *s, const char *path, uint64_t inode,
 		      struct vidas_sync_moved *moved);
 
@@ -127,7 +138,7 @@ struct vidas_sync_info {
 	int error;			      /* of the last push or fetch, 0 if it went well */
 	char error_text[256];
 };
-/* Without touching the store. */
+/* Without touching the store; reads the file where its times do not tell (see above). */
 int vidas_sync_info(struct vidas_sync *s, const char *path, struct vidas_sync_info *info);
 const char *
 vidas_sync_state_name(enum vidas_sync_state state); /* "clean", "dirty", "absent", ... */

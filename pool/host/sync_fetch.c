@@ -114,7 +114,7 @@ struct fetch {
 	struct vidas_sync *s;
 	const char *key;
 	int fd;
-	bool known;
+	bool known, resumed;
 	struct sync_record rec;
 	struct stat was;
 	struct vidas_backend_stat st;
@@ -147,6 +147,7 @@ static int fetch_begin(struct fetch *f)
 	f->known = f->rec.flags & SYNC_AGREED;
 	if (!f->known)
 		return 0;
+	f->resumed = f->rec.flags & SYNC_FETCHING;
 	f->st.size_bytes = f->rec.size;
 	f->st.version = f->rec.version;
 	return sync_note_fetching(f->s, f->key, &f->rec, &f->was);
@@ -157,7 +158,7 @@ static int fetch_begin(struct fetch *f)
  * changed while the file was absent (owner, mode, times) stays, and stays to be pushed: so it
  * is not part of what is agreed. A newer version has times of its own.
  */
-static int fetch_finish(struct fetch *f)
+static int fetch_finish(struct fetch *f, struct sync_turn *turn)
 {
 	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, f->was.st_mtim };
 	struct sync_record rec = { 0 };
@@ -180,6 +181,10 @@ static int fetch_finish(struct fetch *f)
 		if (!newer)
 			rec.mtime = f->rec.mtime;
 	}
+	/* Nobody writes to an absent file, but where an update of one that is mapped was killed: then
+	 * what is here may not be what came. Without a digest it counts as changed in any doubt. */
+	if (!f->resumed)
+		(void)sync_digest_file(f->fd, (uint64_t)now.st_size, turn, &rec.digest);
 	err = sync_known_put(f->s, f->key, &rec);
 	if (!err && fremovexattr(f->fd, VIDAS_SYNC_ABSENT) < 0)
 		err = -errno;
@@ -210,7 +215,7 @@ int sync_fetch_absent(struct vidas_sync *s, const char *key, int fd, struct sync
 		return err;
 	err = sync_fetch_bytes(s, key, &f.st, fd, f.st.version.size != 0, turn);
 	if (!err)
-		err = fetch_finish(&f);
+		err = fetch_finish(&f, turn);
 	sync_note_error(fd, err);
 	if (err)
 		fetch_undo(&f);

@@ -130,7 +130,8 @@ static bool names_only(int fd, const char *xattr, const char *key)
 	return (size_t)n == strlen(key) && memcmp(value, key, (size_t)n) == 0;
 }
 
-/* Most files of a tree are clean: that is seen here, without a turn and a worker. */
+/* Most files of a tree are clean: that is seen here, without a turn and a worker. Doubts are not:
+ * they take time. */
 static bool is_clean(struct vidas_sync *s, int dir, const char *name, const char *path)
 {
 	int fd = sync_open_at(dir, name, O_PATH);
@@ -141,7 +142,7 @@ static bool is_clean(struct vidas_sync *s, int dir, const char *name, const char
 	if (fd < 0)
 		return false;
 	clean = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && sync_known_get(s, path, &rec) == 0 &&
-		!sync_is_dirty(s, &rec, &st, fd) && sync_same_attrs(&rec, &st) &&
+		sync_compare(s, &rec, &st, fd) == SYNC_SAME && sync_same_attrs(&rec, &st) &&
 		names_only(fd, VIDAS_SYNC_ABSENT, path) && names_only(fd, SYNC_PUSHED, path);
 	close(fd);
 	return clean;

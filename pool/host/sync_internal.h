@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the files sync_*.c share. sync.c: open, close, whose turn it is; sync_tree.c: opening things
- * in the tree; sync_known.c: records; sync_import.c, sync_fetch.c, sync_update.c (a
- * file), sync_renew.c (a directory): from the store;
+ * in the tree; sync_known.c: records; sync_change.c: what changed; sync_import.c, sync_fetch.c,
+ * sync_update.c (a file), sync_renew.c (a directory): from the store;
  * sync_push.c, sync_put.c, sync_conflict.c, sync_remove.c, sync_flush.c: to the store;
  * sync_state.c: states.
  *
@@ -133,7 +133,8 @@ static inline bool sync_same_time(const struct timespec *a, const struct timespe
 enum sync_record_flag {
 	SYNC_AGREED = 1u << 0, /* inode, size, mtime, mode, owner and version were agreed on */
 	SYNC_CHANGED =
-		1u << 1, /* but the pool's bytes may be others now, whatever the mtime says */
+		1u << 1, /* but the pool's bytes may be others now, whatever the mtime says: as
+			    VIDAS_SYNC_TOUCHED, of one name */
 	SYNC_PUSHING = 1u << 2, /* a put was begun: if the store has push_*, it is ours */
 	SYNC_CONFLICT = 1u << 3,
 	SYNC_FETCHING =
@@ -145,6 +146,13 @@ enum sync_record_flag {
 	SYNC_UNSURE = SYNC_PUSHING | SYNC_ATTRS
 };
 
+#define SYNC_DIGEST_BYTES 16u
+
+struct sync_digest {
+	bool known;
+	uint8_t bytes[SYNC_DIGEST_BYTES];
+};
+
 struct sync_record {
 	enum vidas_backend_type type;
 	uint32_t flags;
@@ -152,6 +160,8 @@ struct sync_record {
 	struct timespec mtime;
 	uint32_t mode, uid, gid;
 	struct vidas_backend_version version;
+	/* Of the bytes that the store has as `version`; not known where that is in any doubt. */
+	struct sync_digest digest;
 	uint64_t push_size; /* of a symbolic link: sync_target_hash() */
 	struct timespec push_mtime;
 	int handle_type;
@@ -169,8 +179,8 @@ int sync_known_drop(struct vidas_sync *s, const char *path);
 mode_t sync_known_kind(struct vidas_sync *s, const char *path);
 bool sync_known_imported(struct vidas_sync *s, const char *path);
 int sync_known_set_imported(struct vidas_sync *s, const char *path);
-/* Fills in what is agreed from the file itself and `version`; keeps flags other than AGREED,
- * push_*. */
+/* Fills in what is agreed from the file itself and `version`, without a digest; keeps flags other
+ * than AGREED, push_*. */
 void sync_record_agree(struct sync_record *rec, int fd, const struct stat *st,
 		       const struct vidas_backend_version *version);
 /* Is the file that was agreed on as `path` still in the tree, under a name that was not pushed yet?
@@ -180,16 +190,36 @@ bool sync_is_moved(struct vidas_sync *s, const char *path);
  * only in the store: a descriptor of it; else -ENOENT. */
 int sync_displaced(struct vidas_sync *s, const char *path, uint64_t inode);
 
-/* Has what `st` shows changes that are not pushed, other than of its mode and owner? `fd`: for the
- * touched mark; may be O_PATH. */
-bool sync_is_dirty(struct vidas_sync *s, const struct sync_record *rec, const struct stat *st,
-		   int fd);
 /* Are mode and owner as agreed? */
 bool sync_same_attrs(const struct sync_record *rec, const struct stat *st);
 /* Is what the store has what was agreed on, or what a push since then left there, as far as that
  * can be told? Links: asks the store for the target. */
 bool sync_is_ours(struct vidas_sync *s, const char *path, const struct sync_record *rec,
 		  const struct vidas_backend_stat *there);
+
+/* What changed (sync_change.c). ---------------------------------------------------------------- */
+
+void sync_digest_bytes(const void *ptr, size_t size, struct sync_digest *out);
+/* Of the first `size` bytes of a file, or of what the store has; not known after an error, -ESTALE
+ * there are less. `turn`: NULL or that of who waits for this. */
+int sync_digest_file(int fd, uint64_t size, struct sync_turn *turn, struct sync_digest *out);
+int sync_digest_store(struct vidas_sync *s, const char *key,
+		      const struct vidas_backend_version *version, uint64_t size,
+		      struct sync_turn *turn, struct sync_digest *out);
+
+/* Has what `st` shows changes that are not pushed, other than of its mode and owner? DOUBT: only its
+ * bytes can tell. `fd`: for the marks; may be O_PATH. */
+enum sync_change { SYNC_SAME, SYNC_DOUBT, SYNC_DIFFERS };
+enum sync_change sync_compare(struct vidas_sync *s, const struct sync_record *rec,
+			      const struct stat *st, int fd);
+/* The same, with doubts decided by the digest. `absent`: its bytes are not here, so nobody changed
+ * them. */
+bool sync_is_dirty(struct vidas_sync *s, const struct sync_record *rec, const struct stat *st,
+		   int fd, bool absent, struct sync_turn *turn);
+/* As sync_is_dirty(), for who has the turns on `path` and the inode; takes doubts away for good where
+ * nobody has the file open for writing. `fd` is a real one. 1 dirty, 0 not, -errno. */
+int sync_settle(struct vidas_sync *s, const char *path, struct sync_record *rec,
+		const struct stat *st, int fd, bool absent, struct sync_turn *turn);
 
 /* From the store. ------------------------------------------------------------------------------ */
 

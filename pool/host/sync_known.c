@@ -7,15 +7,16 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-/* A record as it is in the xattr, followed by the bytes of the version and of the handle; in the
- * host's byte order. */
+/* A record as it is in the xattr, followed by the bytes of the version, of the handle and of the
+ * digest; in the host's byte order. */
 struct known_image {
 	uint8_t format;
 	uint8_t type;
 	uint8_t flags;
 	uint8_t version_size;
 	uint8_t handle_size;
-	uint8_t spare[3];
+	uint8_t digest_size; /* 0: not known */
+	uint8_t spare[2];
 	int32_t handle_type;
 	uint32_t mode, uid, gid;
 	uint64_t inode, size, push_size;
@@ -25,7 +26,7 @@ struct known_image {
 #define KNOWN_FORMAT 1
 _Static_assert(sizeof(struct known_image) == 72, "layout");
 
-#define IMAGE_MAX (sizeof(struct known_image) + 62 + SYNC_HANDLE_MAX)
+#define IMAGE_MAX (sizeof(struct known_image) + 62 + SYNC_HANDLE_MAX + SYNC_DIGEST_BYTES)
 
 static size_t record_encode(const struct sync_record *rec, uint8_t out[static IMAGE_MAX])
 {
@@ -35,6 +36,7 @@ static size_t record_encode(const struct sync_record *rec, uint8_t out[static IM
 		.flags = (uint8_t)rec->flags,
 		.version_size = (uint8_t)rec->version.size,
 		.handle_size = (uint8_t)rec->handle_size,
+		.digest_size = rec->digest.known ? SYNC_DIGEST_BYTES : 0,
 		.handle_type = rec->handle_type,
 		.mode = rec->mode,
 		.uid = rec->uid,
@@ -53,19 +55,23 @@ static size_t record_encode(const struct sync_record *rec, uint8_t out[static IM
 	memcpy(out + used, rec->version.bytes, rec->version.size);
 	used += rec->version.size;
 	memcpy(out + used, rec->handle, rec->handle_size);
-	return used + rec->handle_size;
+	used += rec->handle_size;
+	memcpy(out + used, rec->digest.bytes, image.digest_size);
+	return used + image.digest_size;
 }
 
 static int record_decode(const uint8_t *in, size_t size, struct sync_record *rec)
 {
 	struct known_image image;
+	size_t at = sizeof(image);
 
 	if (size < sizeof(image))
 		return -ENOENT;
 	memcpy(&image, in, sizeof(image));
 	if (image.format != KNOWN_FORMAT || image.version_size > sizeof(rec->version.bytes) ||
 	    image.handle_size > SYNC_HANDLE_MAX ||
-	    size != sizeof(image) + image.version_size + image.handle_size)
+	    (image.digest_size && image.digest_size != SYNC_DIGEST_BYTES) ||
+	    size != sizeof(image) + image.version_size + image.handle_size + image.digest_size)
 		return -ENOENT;
 	*rec = (struct sync_record){
 		.type = image.type,
@@ -77,13 +83,17 @@ static int record_decode(const uint8_t *in, size_t size, struct sync_record *rec
 		.uid = image.uid,
 		.gid = image.gid,
 		.version = { .size = image.version_size },
+		.digest = { .known = image.digest_size },
 		.push_size = image.push_size,
 		.push_mtime = { .tv_sec = image.push_mtime, .tv_nsec = image.push_mtime_ns },
 		.handle_type = image.handle_type,
 		.handle_size = image.handle_size,
 	};
-	memcpy(rec->version.bytes, in + sizeof(image), image.version_size);
-	memcpy(rec->handle, in + sizeof(image) + image.version_size, image.handle_size);
+	memcpy(rec->version.bytes, in + at, image.version_size);
+	at += image.version_size;
+	memcpy(rec->handle, in + at, image.handle_size);
+	at += image.handle_size;
+	memcpy(rec->digest.bytes, in + at, image.digest_size);
 	return 0;
 }
 
@@ -224,6 +234,7 @@ void sync_record_agree(struct sync_record *rec, int fd, const struct stat *st,
 	rec->uid = st->st_uid;
 	rec->gid = st->st_gid;
 	rec->version = *version;
+	rec->digest.known = false;
 	rec->handle_size = 0;
 	if (name_to_handle_at(fd, "", &handle.h, &mount_id, AT_EMPTY_PATH) == 0) {
 		rec->handle_type = handle.h.handle_type;
@@ -288,28 +299,6 @@ int sync_displaced(struct vidas_sync *s, const char *path, uint64_t inode)
 		return fd;
 	close(fd);
 	return -ENOENT;
-}
-
-bool sync_is_dirty(struct vidas_sync *s, const struct sync_record *rec, const struct stat *st,
-		   int fd)
-{
-	bool fetching = rec->flags & SYNC_FETCHING;
-	char link[32];
-
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	if (!(rec->flags & SYNC_AGREED) || (rec->flags & (SYNC_CHANGED | SYNC_PUSHING)))
-		return true;
-	if (fetching && getxattr(link, VIDAS_SYNC_ABSENT, NULL, 0) < 0)
-		return true;
-	if (rec->inode != st->st_ino ||
-	    !sync_same_time(&rec->mtime, fetching ? &rec->push_mtime : &st->st_mtim))
-		return true;
-	if (!S_ISREG(st->st_mode))
-		return rec->type == VIDAS_BACKEND_FILE;
-	if (rec->type != VIDAS_BACKEND_FILE || (rec->size != (uint64_t)st->st_size && !fetching) ||
-	    sync_open_for_writing(s, st->st_ino))
-		return true;
-	return getxattr(link, VIDAS_SYNC_TOUCHED, NULL, 0) >= 0;
 }
 
 /* FNV-1a: told apart are the targets that one link had, not what an enemy makes up. */

@@ -103,7 +103,7 @@ static int push_symlink(struct vidas_sync *s, const char *path, int fd, const st
 	err = sync_known_get(s, path, &rec);
 	if (err && err != -ENOENT)
 		return err;
-	if (!sync_is_dirty(s, &rec, st, fd))
+	if (!sync_is_dirty(s, &rec, st, fd, false, NULL))
 		return 0;
 	if (!(s->caps & VIDAS_BACKEND_SYMLINKS)) {
 		if (sync_tell_once(s, SYNC_TOLD_SYMLINK))

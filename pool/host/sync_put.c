@@ -12,10 +12,14 @@
 
 #include "pool/wire/wire.h"
 
-#define ZERO_BYTES (64u << 20) /* read for holes, so that reading them does not fill them */
-#define IOV_COUNT  1000
+#define ZERO_BYTES   (64u << 20) /* read for holes, so that reading them does not fill them */
+#define IOV_COUNT    1000
 /* An mtime of a coarse clock is as old as its tick at most (CONFIG_HZ=100), twice to be sure. */
-#define TICK_NS	   INT64_C(20000000)
+#define TICK_NS	     INT64_C(20000000)
+/* A file that others may write to is put from a copy, where it is as small as this and all copies
+ * together are; a larger one is read back. */
+#define COPY_BYTES   (UINT64_C(64) << 20)
+#define COPIES_BYTES (UINT64_C(256) << 20)
 
 struct put {
 	struct vidas_sync *s;
@@ -26,6 +30,10 @@ struct put {
 	struct vidas_backend_version expect; /* size 0: whatever is there */
 	bool must_not_exist;
 	bool conflict, counted;
+	/* Others may change its bytes while they are put, and back again: which of them came to the
+	 * store cannot be told by looking at the file. */
+	bool shared;
+	struct sync_digest digest; /* of what came to the store */
 	struct sync_turn turn;
 	struct vidas_sync_moved *moved;
 };
@@ -83,6 +91,69 @@ static void lay_out(const struct put *p, const struct vidas_map *map, struct vec
 	add_bytes(v, map->ptr + at, end - at);
 }
 
+/* The bytes of one put: of the file itself, or of a copy. */
+struct held {
+	struct vector v;
+	struct vidas_map map;
+	uint8_t *copy;
+	uint64_t copy_bytes;
+	bool cut;
+};
+
+static _Atomic uint64_t copies_bytes;
+
+static uint8_t *copy_take(uint64_t size)
+{
+	uint8_t *copy = NULL;
+
+	if (size > COPY_BYTES)
+		return NULL;
+	if (atomic_fetch_add_explicit(&copies_bytes, size, memory_order_relaxed) + size <=
+	    COPIES_BYTES)
+		copy = malloc(size);
+	if (!copy)
+		atomic_fetch_sub_explicit(&copies_bytes, size, memory_order_relaxed);
+	return copy;
+}
+
+static void release(struct held *h)
+{
+	vidas_map_close(&h->map);
+	if (h->copy)
+		atomic_fetch_sub_explicit(&copies_bytes, h->copy_bytes, memory_order_relaxed);
+	free(h->copy);
+	free(h);
+}
+
+static int hold_copy(struct put *p, struct held *h, uint64_t size)
+{
+	ssize_t n = vidas_pread_all(p->fd, h->copy, size, 0);
+
+	if (n < 0)
+		return (int)n;
+	h->cut = (uint64_t)n < size;
+	memset(h->copy + n, 0, size - (uint64_t)n);
+	sync_digest_bytes(h->copy, size, &p->digest);
+	add_bytes(&h->v, h->copy, size);
+	return 0;
+}
+
+static int hold(struct put *p, struct held *h, uint64_t size)
+{
+	int err;
+
+	h->copy_bytes = size;
+	if (p->shared)
+		h->copy = copy_take(size);
+	if (h->copy)
+		return hold_copy(p, h, size);
+	pthread_once(&zero_once, make_zeros);
+	err = zeros ? vidas_map_open(p->fd, 0, size, PROT_READ, &h->map) : -ENOMEM;
+	if (!err)
+		lay_out(p, &h->map, &h->v);
+	return err;
+}
+
 /* PUT_CUT: it was cut short meanwhile, and has zeros in the store. PUT_FAULT: nothing was put. */
 enum { PUT_CUT = 1, PUT_FAULT = 2 };
 
@@ -95,32 +166,38 @@ static int put_bytes(struct put *p, struct vidas_backend_version *now)
 		.must_not_exist = p->must_not_exist,
 		.size_bytes = (uint64_t)p->st.st_size,
 	};
-	struct vidas_map map = { 0 };
-	struct vector *v = NULL;
-	int err = 0;
+	struct held *h = calloc(1, sizeof(*h));
+	int err = h ? 0 : -ENOMEM;
 
+	if (err)
+		return err;
 	sync_attrs_of(&p->st, &attrs);
-	if (put.size_bytes) {
-		v = calloc(1, sizeof(*v));
-		pthread_once(&zero_once, make_zeros);
-		err = v && zeros ? 0 : -ENOMEM;
-		if (!err)
-			err = vidas_map_open(p->fd, 0, put.size_bytes, PROT_READ, &map);
-		if (err)
-			goto out;
-		lay_out(p, &map, v);
-		put.iov = v->iov;
-		put.iovcnt = v->count;
-	}
+	if (put.size_bytes)
+		err = hold(p, h, put.size_bytes);
+	if (err)
+		goto out;
+	put.iov = h->v.iov;
+	put.iovcnt = h->v.count;
 	err = vidas_store_put(p->s->store, p->path, &put, now);
 	if (err == -EFAULT)
 		err = PUT_FAULT;
-	if (!err && vidas_map_cut(&map))
+	if (!err && (h->cut || vidas_map_cut(&h->map)))
 		err = PUT_CUT;
 out:
-	vidas_map_close(&map);
-	free(v);
+	release(h);
 	return err;
+}
+
+/* Of a file that nobody else writes to, which is seen later, the bytes are still those that were
+ * put. */
+static void find_digest(struct put *p, const struct vidas_backend_version *now)
+{
+	uint64_t size = (uint64_t)p->st.st_size;
+
+	if (!p->shared)
+		(void)sync_digest_file(p->fd, size, &p->turn, &p->digest);
+	else if (!p->digest.known && now->size)
+		(void)sync_digest_store(p->s, p->path, now, size, &p->turn, &p->digest);
 }
 
 /* Does the store have these very bytes? Asked when it is not known whether an earlier push came
@@ -247,7 +324,28 @@ static int note_pushed(struct put *p, const struct vidas_backend_version *versio
 	p->rec = (struct sync_record){ .flags = (changed ? SYNC_CHANGED : 0u) |
 						(p->conflict ? SYNC_CONFLICT : 0u) };
 	sync_record_agree(&p->rec, p->fd, &p->st, version);
+	p->rec.digest = p->digest;
 	return sync_known_put(p->s, p->path, &p->rec);
+}
+
+static bool is_touched(const struct put *p)
+{
+	return fgetxattr(p->fd, VIDAS_SYNC_TOUCHED, NULL, 0) >= 0;
+}
+
+/*
+ * Before the bytes are read the mark is taken off: who touches the file from now on puts it on
+ * again. Where the file has other names the mark speaks for them, too: it stays, and does not tell
+ * then.
+ */
+static int take_mark(struct put *p, bool *touched)
+{
+	*touched = p->st.st_nlink > 1 && is_touched(p);
+	p->shared = *touched || sync_open_for_writing(p->s, p->st.st_ino);
+	p->digest.known = false;
+	if (*touched)
+		return 0;
+	return fremovexattr(p->fd, VIDAS_SYNC_TOUCHED) < 0 && errno != ENODATA ? -errno : 0;
 }
 
 /* One put. 1: go on, the file changed meanwhile or the store had something else. */
@@ -256,7 +354,7 @@ static int put_once(struct put *p)
 	struct vidas_backend_version now = { 0 };
 	struct vidas_backend_stat there;
 	struct stat after;
-	bool writers, stable;
+	bool touched, stable, writers;
 	int cut, err;
 
 	err = look_before(p);
@@ -264,12 +362,10 @@ static int put_once(struct put *p)
 		err = err ? err : expect_there(p);
 	else
 		expect_known(p);
-	writers = sync_open_for_writing(p->s, p->st.st_ino);
 	if (!err)
 		err = note_intent(p);
-	/* Before the bytes are read: who touches it from now on puts it on again. */
-	if (!err && fremovexattr(p->fd, VIDAS_SYNC_TOUCHED) < 0 && errno != ENODATA)
-		err = -errno;
+	if (!err)
+		err = take_mark(p, &touched);
 	if (err)
 		return err;
 	cut = put_bytes(p, &now);
@@ -280,16 +376,18 @@ static int put_once(struct put *p)
 		return cut;
 	if (!now.size && vidas_store_stat(p->s->store, p->path, &there) == 0)
 		now = there.version;
+	find_digest(p, &now);
 	if (fstat(p->fd, &after) < 0)
 		return -errno;
 	stable = !cut && after.st_size == p->st.st_size &&
-		 sync_same_time(&after.st_mtim, &p->st.st_mtim) &&
-		 fgetxattr(p->fd, VIDAS_SYNC_TOUCHED, NULL, 0) < 0;
-	writers = writers || sync_open_for_writing(p->s, p->st.st_ino);
+		 sync_same_time(&after.st_mtim, &p->st.st_mtim) && is_touched(p) == touched;
+	writers = sync_open_for_writing(p->s, p->st.st_ino);
+	if (!p->shared && (writers || !stable))
+		p->digest.known = false;
 	p->moved->files += !p->counted;
 	p->counted = true;
 	p->moved->bytes += (uint64_t)p->st.st_size;
-	err = note_pushed(p, &now, writers || !stable);
+	err = note_pushed(p, &now, p->shared || writers || !stable);
 	return err ? err : !stable;
 }
 
@@ -348,10 +446,12 @@ static int note_name(struct put *p, bool always)
 }
 
 /* Nothing is to be put but, maybe, owner and mode. 1: everything is. */
-static int put_unchanged(struct put *p)
+static int put_unchanged(struct put *p, bool absent)
 {
-	if (sync_is_dirty(p->s, &p->rec, &p->st, p->fd))
-		return 1;
+	int err = sync_settle(p->s, p->path, &p->rec, &p->st, p->fd, absent, &p->turn);
+
+	if (err)
+		return err;
 	return sync_same_attrs(&p->rec, &p->st) ? 0 : put_attrs(p);
 }
 
@@ -403,11 +503,11 @@ static int put_turn(struct put *p)
 	absent = !err;
 	if (absent && strcmp(key, p->path) != 0)
 		return SYNC_AGAIN;
-	err = put_unchanged(p);
+	err = put_unchanged(p, absent);
 	if (err > 0 && absent) {
 		err = fetch_here(p);
 		if (!err)
-			err = put_unchanged(p);
+			err = put_unchanged(p, false);
 		absent = false;
 	}
 	if (err > 0)

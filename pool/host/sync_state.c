@@ -58,7 +58,7 @@ static enum vidas_sync_state state_of(struct vidas_sync *s, const struct sync_re
 			return VIDAS_SYNC_ABSENT_BYTES;
 		return rec->flags & SYNC_AGREED ? VIDAS_SYNC_CLEAN : VIDAS_SYNC_DIRTY;
 	}
-	if (renamed || sync_is_dirty(s, rec, st, fd) || !sync_same_attrs(rec, st))
+	if (renamed || sync_is_dirty(s, rec, st, fd, absent, NULL) || !sync_same_attrs(rec, st))
 		return VIDAS_SYNC_DIRTY;
 	return absent ? VIDAS_SYNC_ABSENT_BYTES : VIDAS_SYNC_CLEAN;
 }

@@ -100,35 +100,47 @@ static int copy_over(int from, int to, uint64_t size)
 	return ftruncate(to, (off_t)size) < 0 ? -errno : 0;
 }
 
-static int note_renewed(struct update *u, int fd)
+/* With writers, a write since the bytes were looked at last may be in the mtime already. */
+static int note_renewed(struct update *u, int fd, const struct sync_digest *digest, bool writers)
 {
-	struct sync_record rec = { 0 };
+	struct sync_record rec = { .flags = writers ? SYNC_CHANGED : 0 };
 	struct stat now;
 
 	if (fdatasync(fd) < 0 || fstat(fd, &now) < 0)
 		return -errno;
 	sync_record_agree(&rec, fd, &now, &u->there.version);
+	rec.digest = *digest;
 	return sync_known_put(u->s, u->path, &rec);
 }
 
 /*
  * The new bytes take the place of the old ones in the same inode, so that who has it open or mapped
  * sees them. While they do, the file is marked absent: if we are killed half-way it is fetched
- * again. The mark is on before we look, for the last time, whether anybody writes; a domain that
- * opens it looks for the mark after it said that it writes.
+ * again. The mark is on before we look, for the last time, whether anything changed; a domain that
+ * opens it looks for the mark after it said that it writes. So nobody writes meanwhile but who had
+ * it open before: what he stores in the time of one copy within the pool may be overwritten; what
+ * of it is not gives another digest, and counts as a change.
  */
 static int renew_bytes(struct update *u, int fd)
 {
+	struct sync_digest digest = { 0 };
 	struct stat st;
-	int private, err = 0;
+	bool writers;
+	int private, err;
 
 	private = sync_fetch_private(u->s, u->path, &u->there, &u->turn);
 	if (private < 0)
 		return private;
+	err = sync_digest_file(private, u->there.size_bytes, &u->turn, &digest);
+	if (err) {
+		close(private);
+		return err;
+	}
 	if (fsetxattr(fd, VIDAS_SYNC_ABSENT, u->path, strlen(u->path), 0) < 0 || fstat(fd, &st) < 0)
 		err = -errno;
-	if (!err && sync_is_dirty(u->s, &u->rec, &st, fd)) {
-		err = -EBUSY;
+	writers = sync_open_for_writing(u->s, u->st.st_ino);
+	if (!err && sync_is_dirty(u->s, &u->rec, &st, fd, false, &u->turn)) {
+		err = vidas_fail(-EBUSY, "'%s' was changed while it was updated", u->path);
 		fremovexattr(fd, VIDAS_SYNC_ABSENT);
 	}
 	if (!err)
@@ -138,7 +150,7 @@ static int renew_bytes(struct update *u, int fd)
 	if (!err)
 		err = sync_apply_attrs(fd, &u->there);
 	if (!err)
-		err = note_renewed(u, fd);
+		err = note_renewed(u, fd, &digest, writers);
 	if (!err && fremovexattr(fd, VIDAS_SYNC_ABSENT) < 0)
 		err = -errno;
 	close(private);
@@ -170,14 +182,20 @@ static int renew_absent(struct update *u, int fd)
 	return sync_known_put(u->s, u->path, &rec);
 }
 
-static int renew(struct update *u, bool absent)
+static int renew(struct update *u, bool absent, bool awaited)
 {
+	uint64_t bytes = 0;
 	int fd, err;
 
 	fd = sync_reopen(u->look, O_RDWR | O_NONBLOCK);
 	if (fd < 0)
 		return fd;
-	err = absent ? renew_absent(u, fd) : renew_bytes(u, fd);
+	if (awaited)
+		err = sync_fetch_absent(u->s, u->path, fd, &u->turn, &bytes);
+	else
+		err = absent ? renew_absent(u, fd) : renew_bytes(u, fd);
+	u->moved->files += awaited && !err;
+	u->moved->bytes += bytes;
 	if (err != -EBUSY)
 		sync_note_error(fd, err);
 	close(fd);
@@ -188,11 +206,32 @@ static int renew(struct update *u, bool absent)
 
 /* What to do ----------------------------------------------------------------------------------- */
 
+static int has_changes(struct update *u, bool absent)
+{
+	int err = 1;
+
+	if (sync_known_get(u->s, u->path, &u->rec) == 0 && fstat(u->look, &u->st) == 0) {
+		if (u->fd < 0)
+			err = sync_is_dirty(u->s, &u->rec, &u->st, u->look, absent, &u->turn);
+		else
+			err = sync_settle(u->s, u->path, &u->rec, &u->st, u->fd, absent, &u->turn);
+	}
+	return err > 0 ? vidas_fail(-EBUSY, "'%s' has changes that are not pushed", u->path) : err;
+}
+
+/* Who has it open for writing, or joined, would write to a file that is in no directory. */
+static int may_go(struct update *u)
+{
+	if (u->fd < 0 || !sync_open_for_writing(u->s, u->st.st_ino))
+		return 0;
+	return vidas_fail(-EBUSY, "'%s' is gone in the store, but open for writing here", u->path);
+}
+
 /* SYNC_AGAIN: it is out of the way, the store's is to be imported. */
 static int update_turn(struct update *u, const struct vidas_backend_stat *given)
 {
 	char key[PATH_MAX];
-	bool absent = false;
+	bool absent = false, awaited;
 	int err;
 
 	if (u->fd >= 0) {
@@ -203,29 +242,35 @@ static int update_turn(struct update *u, const struct vidas_backend_stat *given)
 		if (absent && strcmp(key, u->path) != 0)
 			return -EBUSY;
 	}
-	if (sync_known_get(u->s, u->path, &u->rec) < 0 || fstat(u->look, &u->st) < 0 ||
-	    sync_is_dirty(u->s, &u->rec, &u->st, u->look))
-		return vidas_fail(-EBUSY, "'%s' has changes that are not pushed", u->path);
-	err = 0;
+	err = has_changes(u, absent);
+	if (err)
+		return err;
 	if (given && given->version.size)
 		u->there = *given;
 	else
 		err = vidas_store_stat(u->s->store, u->path, &u->there);
 	if (err == -ENOENT && !u->bytes_only) {
 		err = sync_root_is_there(u->s);
+		if (!err)
+			err = may_go(u);
 		return err ? err : remove_here(u);
 	}
 	if (err)
 		return err == -ENOENT ? -ESTALE : err;
-	if (sync_same_version(&u->there.version, &u->rec.version) && u->rec.version.size)
+	/* Left absent by a killed update: who had it open then waits for its bytes. */
+	awaited = absent && sync_open_for_writing(u->s, u->st.st_ino);
+	if (sync_same_version(&u->there.version, &u->rec.version) && u->rec.version.size &&
+	    !awaited)
 		return 0;
 	if (u->there.type != VIDAS_BACKEND_FILE || u->fd < 0) {
 		if (u->bytes_only)
 			return -ESTALE;
-		err = remove_here(u);
+		err = may_go(u);
+		if (!err)
+			err = remove_here(u);
 		return err ? err : SYNC_AGAIN;
 	}
-	return renew(u, absent);
+	return renew(u, absent, awaited);
 }
 
 static int update_present(struct update *u, const struct vidas_backend_stat *given)

@@ -444,7 +444,7 @@ static void test_owner_dies(void)
 	CU_ASSERT_EQUAL(vidas_object_setattr(o, "x", "y", 1), 0);
 	CU_ASSERT_EQUAL(vidas_object_notify(o, "x", 1, 0), 0);
 	CU_ASSERT_EQUAL(vidas_object_wait(o, &c, 1, 0), 1);
-	CU_ASSERT_TRUE(vidas_now_us() - before < 2 * 1000 * 1000);
+	CU_ASSERT_TRUE(vidas_now_us() - before < 20 * 1000 * 1000); /* not a time-out each */
 	CU_ASSERT_EQUAL(waitpid(pid, &status, 0), pid);
 	CU_ASSERT_EQUAL(status, SIGKILL);
 	close(ready[0]);

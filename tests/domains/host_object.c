@@ -252,7 +252,7 @@ static void test_death(void)
 					.body = &body,
 					.string = { "never" } };
 	struct vidas_wire_session_alive alive = { .session = r->session };
-	int64_t end = vidas_now_us() + 1000000;
+	int64_t end = vidas_now_us() + VIDAS_WIRE_WAIT_MAX_US / 2; /* long before the join ends */
 	bool ended = false;
 
 	CU_ASSERT_EQUAL(raw_call(one, VIDAS_WIRE_SESSION_ALIVE, &alive, NULL), 0);

@@ -107,6 +107,8 @@ static void begin(void)
 	CU_ASSERT_EQUAL(mkdir(in_pool("trash/new-half/tree"), 0700), 0);
 }
 
+static int64_t started_us; /* a little before vidasd did, and with it grace */
+
 static void test_resume(void)
 {
 	struct vidas_wire_container_attach attach = { .slot = slot_one };
@@ -115,6 +117,7 @@ static void test_resume(void)
 	char text[4] = "";
 
 	raw_close(one);
+	started_us = vidas_now_us();
 	raw_start(&host, NULL);
 	one = resume(1, session_one);
 	CU_ASSERT_EQUAL(is_alive(one, session_two), 1); /* it may come back yet */
@@ -146,31 +149,37 @@ static void test_resume(void)
 
 static void test_grace_ends(void)
 {
-	int64_t start = vidas_now_us();
+	/* On a machine so slow that grace may be over by now, what holds in grace cannot be seen. */
+	bool slow = vidas_now_us() - started_us > HOST_GRACE_US / 2;
 	uint64_t both = (UINT64_C(1) << slot_one) | (UINT64_C(1) << slot_two);
 
 	CU_ASSERT_EQUAL(access(in_pool("containers/keep/control/4711"), F_OK), -1);
-	CU_ASSERT_EQUAL(atomic_load(&leases->bucket[7].cached), both);
+	CU_ASSERT_TRUE(slow || atomic_load(&leases->bucket[7].cached) == both);
 	CU_ASSERT_EQUAL(raw_container_create(two, "new", 0, 0, ""), 0);
 	/* One of before waits for grace to be over, one of now does not. */
 	CU_ASSERT_EQUAL(raw_container_destroy(two, "new"), 0);
-	CU_ASSERT_TRUE(vidas_now_us() - start < HOST_GRACE_US);
+	CU_ASSERT_TRUE(slow || vidas_now_us() < started_us + HOST_GRACE_US);
 	CU_ASSERT_EQUAL(raw_container_destroy(one, "keep"), -EBUSY);
-	raw_sleep_us(2 * HOST_TICK_US);
+	CU_ASSERT_TRUE(vidas_now_us() >= started_us + HOST_GRACE_US);
+	for (int64_t end_us = vidas_now_us() + RAW_WAIT_US;
+	     atomic_load(&leases->bucket[7].cached) == both && vidas_now_us() < end_us;)
+		raw_sleep_us(HOST_TICK_US);
 	CU_ASSERT_EQUAL(is_alive(one, session_two), 0);
 	CU_ASSERT_EQUAL(is_alive(one, session_one), 1);
 	CU_ASSERT_EQUAL(atomic_load(&leases->bucket[7].cached), UINT64_C(1) << slot_one);
 	CU_ASSERT_EQUAL(access(in_pool("trash/new-half"), F_OK), -1);
 }
 
-/* Control files are of "joined" and "mail": that of the deleted resource has gone. */
+/* Control files are of "joined" and "mail": that of the deleted resource has gone. One that has no
+ * header yet waits for the next resource. */
 static void test_control_files(void)
 {
 	char line[64] = "";
 	char command[600];
 	FILE *f;
 
-	snprintf(command, sizeof(command), "ls '%s' | wc -l", in_pool("containers/keep/control"));
+	snprintf(command, sizeof(command), "grep -l ^VIDASCTL '%s'/* | wc -l",
+		 in_pool("containers/keep/control"));
 	f = popen(command, "r");
 	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
 	CU_ASSERT_PTR_NOT_NULL(fgets(line, sizeof(line), f));

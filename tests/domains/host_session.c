@@ -117,6 +117,20 @@ static void test_malformed(void)
 	raw_close(good);
 }
 
+/* vidasd takes a moment to see that others are gone. */
+static struct raw *open_in_time(uint32_t domain)
+{
+	struct raw *r = calloc(1, sizeof(*r));
+	int64_t end_us = vidas_now_us() + RAW_WAIT_US;
+	int err;
+
+	while ((err = raw_hello(&host, domain, (struct vidas_wire_hello){ 0 }, r)) == -EUSERS &&
+	       vidas_now_us() < end_us)
+		raw_sleep_us(20000);
+	CU_ASSERT_EQUAL_FATAL(err, 0);
+	return r;
+}
+
 static void test_caps(void)
 {
 	struct raw *first = raw_open(&host, 3), *more[HOST_LANES_PER_DOMAIN] = { 0 }, extra;
@@ -132,9 +146,8 @@ static void test_caps(void)
 		raw_close(more[i]);
 	/* Others are not touched by that, and it gets better. */
 	raw_close(raw_open(&host, 4));
-	raw_sleep_us(200000);
 	for (unsigned i = 1; i < HOST_SESSIONS_PER_DOMAIN; i++)
-		session[i] = raw_open(&host, 3);
+		session[i] = open_in_time(3);
 	CU_ASSERT_EQUAL(raw_hello(&host, 3, (struct vidas_wire_hello){ 0 }, &extra), -EUSERS);
 	for (unsigned i = 1; i < HOST_SESSIONS_PER_DOMAIN; i++)
 		raw_close(session[i]);
@@ -250,7 +263,7 @@ static void test_recall(void)
 	raw_send(a, &m);
 	next_event(mute_events);
 	next_event(b_events);
-	CU_ASSERT_TRUE(vidas_now_us() - start < LEASE_US / 2);
+	CU_ASSERT_TRUE(vidas_now_us() - start < LEASE_US); /* before the other's was over */
 	answer_event(b_events);
 	CU_ASSERT_TRUE(raw_recv(a, RAW_WAIT_US) > 0);
 	CU_ASSERT_TRUE(vidas_now_us() - start >= LEASE_US);
@@ -263,7 +276,7 @@ static void test_recall(void)
 	raw_close(mute);
 	raw_close(mute_events);
 	CU_ASSERT_TRUE(raw_recv(a, RAW_WAIT_US) > 0);
-	CU_ASSERT_TRUE(vidas_now_us() - start < LEASE_US / 2);
+	CU_ASSERT_TRUE(vidas_now_us() - start < LEASE_US);
 	raw_close(a);
 	raw_close(b);
 	raw_close(b_events);

@@ -75,6 +75,26 @@ same one "$(cat "$a/lazy/f")" "what was fetched"
 setfattr -n user.vidas.update -v 1 "$a/lazy/f"
 same twice "$(cat "$b/lazy/f")" "after an update"
 
+# An update of a file that a domain has open for writing and mapped: its bytes tell whether it was changed.
+helper 1
+same "" "$(ask 1 open m rw "$a/lazy/f")"
+same "" "$(ask 1 map m 6)"
+echo third >"$store/lazy/f"
+setfattr -n user.vidas.update -v 1 "$b/lazy/f"
+same third "$(ask 1 load m 0 5)" "what is mapped, after an update"
+same clean "$(getfattr -n user.vidas.state --only-values "$b/lazy/f")" "open for writing, unchanged"
+same "" "$(ask 1 store m 0 T)"
+refuses any setfattr -n user.vidas.update -v 1 "$b/lazy/f" 2>/dev/null
+same dirty "$(getfattr -n user.vidas.state --only-values "$b/lazy/f")"
+setfattr -n user.vidas.flush -v 1 "$b/lazy/f"
+same Third "$(cat "$store/lazy/f")"
+echo fourth >"$store/lazy/f"
+setfattr -n user.vidas.update -v 1 "$b/lazy/f"
+same fourt "$(ask 1 load m 0 5)"
+same "" "$(ask 1 unmap m)"
+same "" "$(ask 1 close m)"
+helper_end 1
+
 domain_umount "$VIDAS_TMP/1"
 domain_umount "$VIDAS_TMP/2"
 vidasd_stop

@@ -186,11 +186,19 @@ static inline void raw_send(struct raw *r, struct vidas_wire_message *m)
 /* One request and its reply: the status. */
 static inline int raw_call_message(struct raw *r, struct vidas_wire_message *m)
 {
+	ssize_t n;
+
 	raw_send(r, m);
-	if (raw_recv(r, RAW_WAIT_US) <= 0)
+	n = raw_recv(r, RAW_WAIT_US);
+	if (n < 0)
+		fprintf(stderr, "raw: no reply to %s: %s (%s)\n", vidas_wire_name(m->type),
+			strerror((int)-n), vidas_fail_text());
+	if (n <= 0)
 		return -EPIPE;
 	if (!r->reply.reply || r->reply.id != r->last_id) {
-		fprintf(stderr, "raw: the reply is to another request\n");
+		fprintf(stderr, "raw: the reply to request %llu is to another: %llu, %s\n",
+			(unsigned long long)r->last_id, (unsigned long long)r->reply.id,
+			vidas_wire_name(r->reply.type));
 		exit(1);
 	}
 	return r->reply.status;

@@ -363,14 +363,6 @@ static void test_revalidate(void)
 	put_text(&p, "store/f", "theirs\n");
 	OK(vidas_sync_resident(p.s, "f", 0, true));
 	CU_ASSERT(has_text(&p, "tree/f", "mine\n"));
-	/* Who has it open for writing keeps his bytes. */
-	OK(sh(&p, "rm store/f"));
-	OK(flush(&p, "f"));
-	put_text(&p, "store/f", "theirs\n");
-	atomic_store_explicit(&p.written, inode_of(&p, "tree/f"), memory_order_release);
-	OK(vidas_sync_resident(p.s, "f", 0, true));
-	CU_ASSERT(has_text(&p, "tree/f", "mine\n"));
-	CU_ASSERT(!is_absent(&p, "tree/f"));
 	pool_drop(&p);
 }
 

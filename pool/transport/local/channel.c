@@ -13,6 +13,8 @@
 
 /* Room for several of the largest messages; the kernel counts its own overhead in. */
 #define SEND_BUFFER_BYTES (256 * 1024)
+/* With a deadline further away than this receiving blocks, too: one system call instead of three. */
+#define PATIENCE_S	  2
 /* How long connect waits for room in vidasd's queue of new connections. */
 #define CONNECT_SECONDS	  10
 
@@ -20,6 +22,7 @@ struct local_channel {
 	struct vidas_channel base;
 	int fd;
 	atomic_bool shut;
+	bool patient; /* receiving blocks for at most PATIENCE_S; of the thread that receives */
 };
 
 /* Descriptors beside a message, aligned as cmsg(3) wants it. */
@@ -170,13 +173,27 @@ static ssize_t received(struct msghdr *mh, ssize_t bytes, struct vidas_share *sh
 	return vidas_fail(-EMSGSIZE, "the peer's message is too long or brings too many shares");
 }
 
+/* Sets how one try to receive waits; its flags. The kernel is told only when that changes. */
+static int recv_flags(struct local_channel *lc, int64_t deadline_us)
+{
+	int64_t left_us = vidas_remaining_us(deadline_us);
+	struct timeval limit = { .tv_sec = left_us < 0 ? 0 : PATIENCE_S };
+
+	if (left_us >= 0 && left_us <= PATIENCE_S * INT64_C(1000000))
+		return MSG_DONTWAIT;
+	if (lc->patient != (left_us >= 0) &&
+	    setsockopt(lc->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) < 0)
+		return left_us < 0 ? 0 : MSG_DONTWAIT;
+	lc->patient = left_us >= 0;
+	return 0;
+}
+
 static ssize_t local_recv(struct vidas_channel *ch, void *msg, size_t size,
 			  struct vidas_share *shares, unsigned *n, int64_t timeout_us)
 {
 	struct local_channel *lc = local(ch);
 	struct iovec iov = { .iov_base = msg, .iov_len = size };
 	int64_t deadline_us = vidas_deadline_us(timeout_us);
-	int flags = MSG_CMSG_CLOEXEC | (timeout_us < 0 ? 0 : MSG_DONTWAIT);
 	unsigned room = *n;
 	union control control;
 	int err = 0;
@@ -188,17 +205,20 @@ static ssize_t local_recv(struct vidas_channel *ch, void *msg, size_t size,
 				     .msg_iovlen = 1,
 				     .msg_control = room ? &control : NULL,
 				     .msg_controllen = room ? sizeof(control) : 0 };
+		int flags = recv_flags(lc, deadline_us);
 		ssize_t bytes;
 
 		if (is_shut(lc))
 			return -ESHUTDOWN;
-		bytes = recvmsg(lc->fd, &mh, flags);
+		bytes = recvmsg(lc->fd, &mh, flags | MSG_CMSG_CLOEXEC);
 		if (bytes >= 0) {
 			*n = room;
 			bytes = received(&mh, bytes, shares, n);
 			return bytes == 0 && is_shut(lc) ? -ESHUTDOWN : bytes;
 		}
 		/* The peer died before it read all of ours: told once, ahead of what it had sent. */
+		if (errno == EAGAIN && !(flags & MSG_DONTWAIT))
+			continue;
 		if (errno != ECONNRESET)
 			err = after_failure(lc->fd, errno, POLLIN, deadline_us);
 	} while (err == 0);
