@@ -188,6 +188,7 @@ struct host_lane {
 	bool refuse;		       /* beyond the domain's cap: told so, and closed */
 	bool dropped;		       /* from the session; under session.lock */
 	pthread_mutex_t send;	       /* events lanes: several threads send */
+	bool greeted;		       /* HELLO is answered: events may be sent; under send */
 	_Atomic int64_t busy_since_us; /* 0: waits for a request */
 	atomic_bool gone;	       /* the client has closed it */
 };

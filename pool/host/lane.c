@@ -140,9 +140,11 @@ static int say_hello(struct host_lane *lane, union buffer *in)
 	m = (struct vidas_wire_message){
 		.type = VIDAS_WIRE_HELLO, .reply = true, .id = m.id, .status = err, .body = &reply
 	};
-	if (send_reply(lane, &m, VIDAS_WIRE_HELLO, NULL, 0) < 0)
-		return -EPIPE;
-	return err;
+	/* Others know the lane already, and may have events for it. */
+	pthread_mutex_lock(&lane->send);
+	lane->greeted = send_reply(lane, &m, VIDAS_WIRE_HELLO, NULL, 0) == 0;
+	pthread_mutex_unlock(&lane->send);
+	return lane->greeted ? err : -EPIPE;
 }
 
 static int answer(struct host_lane *lane, const struct vidas_wire_message *m)

@@ -13,7 +13,8 @@
 
 #include "pool/host/container.h"
 
-/* Sending is tried again this often while an events lane has no room, or none is there yet. */
+/* Sending is tried again this often while an events lane has no room, or none is there yet, or its
+ * HELLO is not answered yet. */
 #define RETRY_US (INT64_C(50) * 1000)
 
 struct host_recall {
@@ -144,7 +145,8 @@ static void send_event(struct host_recall_target *t)
 	event.container = t->container;
 	size = vidas_wire_encode(buf, &m);
 	pthread_mutex_lock(&lane->send);
-	t->sent = size > 0 && vidas_channel_send(lane->channel, buf, (size_t)size, NULL, 0, 0) == 0;
+	t->sent = size > 0 && lane->greeted &&
+		  vidas_channel_send(lane->channel, buf, (size_t)size, NULL, 0, 0) == 0;
 	pthread_mutex_unlock(&lane->send);
 	vidas_host_lane_unref(lane);
 }
