@@ -63,9 +63,17 @@ static size_t block_of(const struct side *s, unsigned slice)
 	return (s->start + (size_t)2 * (slice - second * half) + (s->which ^ second)) % s->blocks;
 }
 
+/* A quick run's file has less than a region. */
+static size_t region_bytes(const struct side *s)
+{
+	return s->file_bytes < 2 * REGION ? s->file_bytes / 2 : REGION;
+}
+
 static void plan(struct side *s, const struct work *w)
 {
-	s->blocks = w->block_bytes ? s->file_bytes / w->block_bytes : 0;
+	size_t block_bytes = w->block_bytes == REGION ? region_bytes(s) : w->block_bytes;
+
+	s->blocks = block_bytes ? s->file_bytes / block_bytes : 0;
 	s->slices = s->blocks ? SLICES : FILLS;
 	if (s->blocks && s->blocks < s->slices)
 		s->slices = (unsigned)s->blocks;
@@ -119,15 +127,15 @@ static int file_open(void *arg, unsigned slice)
 static long region_read(void *arg, unsigned slice)
 {
 	const struct side *s = arg;
-	size_t start = block_of(s, slice) * REGION;
+	size_t bytes = region_bytes(s), start = block_of(s, slice) * bytes;
 
-	for (size_t at = 0; at < REGION; at += MIB) {
+	for (size_t at = 0; at < bytes; at += MIB) {
 		int err = read_at(s, MIB, start + at);
 
 		if (err)
 			return err;
 	}
-	return REGION / MIB;
+	return (long)(bytes / MIB);
 }
 
 /* 4 KiB --------------------------------------------------------------------------------------- */
