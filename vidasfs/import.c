@@ -30,7 +30,9 @@ int vidas_dir_import(struct vidas_node *dir)
 
 	if (!dir->key.branch->rooted || atomic_load_explicit(&dir->imported, memory_order_acquire))
 		return 0;
-	if (!marked(dir, VIDAS_XATTR_IMPORTED))
+	/* The absent mark has the last word: another domain may have put a directory whose entries
+	 * are still to come in the place of one that was just made. */
+	if (!marked(dir, VIDAS_XATTR_IMPORTED) || marked(dir, VIDAS_XATTR_ABSENT))
 		err = vidas_node_ask(dir, ask_import, NULL);
 	if (err == -ENOENT)
 		return 0; /* removed, or never in the backend */
@@ -54,8 +56,10 @@ void vidas_dir_new(struct vidas_node *parent, struct vidas_node *dir)
 	fd = vidas_fd_get(dir);
 	if (fd < 0)
 		return;
-	if (setxattr(vidas_fd_path(fd, path), VIDAS_XATTR_IMPORTED, "", 0, 0) == 0)
-		atomic_store_explicit(&dir->imported, true, memory_order_release);
+	if (setxattr(vidas_fd_path(fd, path), VIDAS_XATTR_IMPORTED, "", 0, 0) < 0)
+		vidas_log(VIDAS_LOG_DEBUG,
+			  "a new directory is not marked, vidasd will be asked: %s",
+			  strerror(errno));
 	vidas_fd_put(dir);
 }
 
