@@ -69,8 +69,9 @@ static void print_domains(json_t *status)
 	json_t *d;
 
 	json_array_foreach(json_object_get(status, "domains"), i, d)
-		printf("domain %" JSON_INTEGER_FORMAT ": %" JSON_INTEGER_FORMAT " session(s)\n",
-		       number_of(d, "id"), number_of(d, "sessions"));
+		printf("domain %" JSON_INTEGER_FORMAT ": %" JSON_INTEGER_FORMAT
+		       " session(s), %" JSON_INTEGER_FORMAT " request(s) answered\n",
+		       number_of(d, "id"), number_of(d, "sessions"), number_of(d, "requests"));
 }
 
 static void print_containers(json_t *status)

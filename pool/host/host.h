@@ -91,6 +91,7 @@ struct host_domain {
 	atomic_uint refs;
 	struct vidas_listener *listener; /* NULL once removed; under host.registry */
 	unsigned lanes, sessions;	 /* under host.registry */
+	_Atomic uint64_t requests;	 /* answered, for the status */
 	_Atomic int64_t complained_us;
 	atomic_uint uncomplained; /* complaints left out since */
 	unsigned creating;	  /* containers that it is making; under host.index */

@@ -165,6 +165,7 @@ static int answer(struct host_lane *lane, const struct vidas_wire_message *m)
 	out.blob_bytes = rq.blob_bytes;
 	err = send_reply(lane, &out, (uint16_t)m->type, rq.share, rq.shares);
 	vidas_host_request_end(&rq);
+	atomic_fetch_add_explicit(&lane->domain->requests, 1, memory_order_relaxed);
 	return err;
 }
 

@@ -77,10 +77,12 @@ static json_t *json_domains(struct host *h)
 
 	pthread_mutex_lock(&h->registry);
 	for (d = h->domains; d; d = d->hh.next)
-		json_array_append_new(list,
-				      json_pack("{s:I, s:I, s:i, s:b}", "id", (json_int_t)d->id,
-						"uid", (json_int_t)d->uid, "sessions",
-						(int)d->sessions, "connected", d->sessions > 0));
+		json_array_append_new(
+			list, json_pack("{s:I, s:I, s:i, s:b, s:I}", "id", (json_int_t)d->id, "uid",
+					(json_int_t)d->uid, "sessions", (int)d->sessions,
+					"connected", d->sessions > 0, "requests",
+					(json_int_t)atomic_load_explicit(&d->requests,
+									 memory_order_relaxed)));
 	pthread_mutex_unlock(&h->registry);
 	return list;
 }
