@@ -4,7 +4,7 @@
 #   tests/GROUP/NAME.sh   executable; tests/GROUP/NAME.c: a program; tests/fuzz/fuzz_NAME.c: a libFuzzer target
 # Exit 0 passes, 77 skips (last line of output = reason), anything else fails, as does any report of a sanitizer.
 # Comments in the file: `vidas-presets: release asan` (or none: needs no build), `vidas-timeout: 300` (seconds, 120),
-# `vidas-needs: s3` (skipped in a build without VIDAS_S3).
+# `vidas-needs: s3` (skipped in a build that has no s3://).
 # A test sees VIDAS_SRC, VIDAS_BUILD, VIDAS_PRESET, VIDAS_TMP (private, removed after success), the programs in PATH.
 # As root each test has its own process group, mount and pid namespace: its mounts and daemons end with it.
 set -u
@@ -128,8 +128,8 @@ run_one() { # ID PRESET FILE
 		return
 	fi
 	part=$(comment "$file" needs "")
-	if [ -n "$part" ] && ! grep -qx "VIDAS_${part^^}:BOOL=ON" "build/$preset/CMakeCache.txt"; then
-		result skip "$id" "$preset" "" "built without VIDAS_${part^^}=ON"
+	if [ -n "$part" ] && ! grep -qx "VIDAS_HAS_${part^^}:INTERNAL=ON" "build/$preset/CMakeCache.txt"; then
+		result skip "$id" "$preset" "" "built without $part:// (scripts/install-deps $part)"
 		return
 	fi
 	case $root,$file in

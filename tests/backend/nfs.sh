@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # vidas-presets: release asan
 # vidas-timeout: 300
+# vidas-needs: nfs
 # The conformance suite on a real NFS server, versions 3 and 4, alone and under filters that let calls fail.
 . "$VIDAS_SRC/tests/lib/test.sh"
 export VIDAS_BACKEND_DIR=$VIDAS_BUILD/lib/vidas/backends
-[ -e "$VIDAS_BACKEND_DIR/vidas-backend-nfs.so" ] || skip "built without the nfs backend: -DVIDAS_NFS=ON"
 ganesha=$VIDAS_SRC/tests/servers/ganesha
 ! why=$("$ganesha" missing) || skip "$why"
 dir=$VIDAS_TMP/server

@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # vidas-timeout: 600
+# vidas-needs: nfs
 # The conformance suite over a net that is slow, and over one that fails for most of a second again and again.
 . "$VIDAS_SRC/tests/lib/test.sh"
 need ip tc
 export VIDAS_BACKEND_DIR=$VIDAS_BUILD/lib/vidas/backends
-[ -e "$VIDAS_BACKEND_DIR/vidas-backend-nfs.so" ] || skip "built without the nfs backend: -DVIDAS_NFS=ON"
 ganesha=$VIDAS_SRC/tests/servers/ganesha
 ! why=$("$ganesha" missing) || skip "$why"
 net=vidas$$ dir=$VIDAS_TMP/server weather=

@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # vidas-timeout: 900
+# vidas-needs: s3
 # The conformance suite on two real S3 servers, alone and (on the quicker one) under filters that let calls fail.
 . "$VIDAS_SRC/tests/lib/test.sh"
 export VIDAS_BACKEND_DIR=$VIDAS_BUILD/lib/vidas/backends AWS_EC2_METADATA_DISABLED=true
-[ -e "$VIDAS_BACKEND_DIR/vidas-backend-s3.so" ] || skip "built without the s3 backend: -DVIDAS_S3=ON"
 ran=0 port=23080 reasons= s=
 running=()
 trap 'for s in ${running+"${running[@]}"}; do "$VIDAS_SRC/tests/servers/$s" stop "$VIDAS_TMP/$s"; done' EXIT

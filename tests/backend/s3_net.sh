@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # vidas-presets: release asan
 # vidas-timeout: 120
+# vidas-needs: s3
 # s3:// and a server that misbehaves (s3/fake.py), and credentials from all their sources (s3/imds.py).
 . "$VIDAS_SRC/tests/lib/test.sh"
 export VIDAS_BACKEND_DIR=$VIDAS_BUILD/lib/vidas/backends
-[ -e "$VIDAS_BACKEND_DIR/vidas-backend-s3.so" ] || skip "built without the s3 backend: -DVIDAS_S3=ON"
 need python3
 unset AWS_PROFILE AWS_SESSION_TOKEN AWS_REGION AWS_DEFAULT_REGION AWS_SHARED_CREDENTIALS_FILE AWS_CONFIG_FILE http_proxy
 export HOME=$VIDAS_TMP/home AWS_EC2_METADATA_DISABLED=true
