@@ -264,6 +264,14 @@ int vidas_store_set_attrs(struct vidas_store *s, const char *key,
 	return err ? err : (int)done("set_attrs", vidas_layer_set_attrs(&s->top, key, attrs));
 }
 
+void vidas_store_describe(struct vidas_store *s,
+			  void (*say)(void *arg, const char *what, const char *how), void *arg)
+{
+	vidas_fail_clear();
+	if (s->top.ops.describe)
+		s->top.ops.describe(s->top.be, say, arg);
+}
+
 int vidas_store_each(int (*each)(void *arg, const struct vidas_backend_ops *ops, const char *file),
 		     void *arg)
 {

@@ -48,6 +48,10 @@ ssize_t vidas_store_put_range(struct vidas_store *s, const char *key, uint64_t o
 int vidas_store_set_attrs(struct vidas_store *s, const char *key,
 			  const struct vidas_backend_stat *attrs);
 
+/* What the backend and the filters say of themselves, in words; see describe in <vidas/backend.h>. */
+void vidas_store_describe(struct vidas_store *s,
+			  void (*say)(void *arg, const char *what, const char *how), void *arg);
+
 /* For `vidas backend list`: every backend that can be opened. */
 int vidas_store_each(int (*each)(void *arg, const struct vidas_backend_ops *ops, const char *file),
 		     void *arg);

@@ -4,7 +4,8 @@
  *
  *	rate:1%     how many of the calls
  *	errno:EIO   with what
- *	when:before the call is not made; `after`: it is made, only its good news is lost
+ *	when:before the call is not made; `after`: it is made, only its good news is lost; `damage`: it
+ *		    is made and well, but a byte of what a get gives is wrong (errno does not matter)
  *	ops:all     of which calls: names separated by '/', as in ops:get/put
  *	delay:0s    how long every one of those calls waits first
  *	seed:1      the same seed lets the same calls of a sequence fail
@@ -53,7 +54,7 @@ struct vidas_backend {
 	uint64_t rate, seed, delay_us; /* rate in millionths */
 	unsigned ops;		       /* bits of enum op */
 	int error;
-	bool after;
+	bool after, damage;
 	_Atomic uint64_t calls;
 };
 
@@ -94,11 +95,33 @@ static int fault_stat(struct vidas_backend *be, const char *key, struct vidas_ba
 	CALL(be, STAT, int, be->next.ops.stat(be->next.be, key, st));
 }
 
+static void flip(const struct iovec *iov, uint64_t at)
+{
+	while (at >= iov->iov_len)
+		at -= (iov++)->iov_len;
+	((uint8_t *)iov->iov_base)[at] ^= 1;
+}
+
+static ssize_t get_damaged(struct vidas_backend *be, const char *key, uint64_t offset,
+			   const struct iovec *iov, int iovcnt,
+			   const struct vidas_backend_version *expect,
+			   struct vidas_backend_version *seen)
+{
+	bool hit = struck(be, GET);
+	ssize_t ret = be->next.ops.get(be->next.be, key, offset, iov, iovcnt, expect, seen);
+
+	if (hit && ret > 0)
+		flip(iov, vidas_filter_mix((uint64_t)ret) % (uint64_t)ret);
+	return ret;
+}
+
 static ssize_t fault_get(struct vidas_backend *be, const char *key, uint64_t offset,
 			 const struct iovec *iov, int iovcnt,
 			 const struct vidas_backend_version *expect,
 			 struct vidas_backend_version *seen)
 {
+	if (be->damage)
+		return get_damaged(be, key, offset, iov, iovcnt, expect, seen);
 	CALL(be, GET, ssize_t,
 	     be->next.ops.get(be->next.be, key, offset, iov, iovcnt, expect, seen));
 }
@@ -179,6 +202,7 @@ static const struct vidas_backend_ops fault_ops = {
 	.rename = fault_rename,
 	.put_range = fault_put_range,
 	.set_attrs = fault_set_attrs,
+	.describe = vidas_filter_pass_describe,
 };
 
 static int read_errno(const char *name, int *error)
@@ -214,6 +238,17 @@ static int read_ops(char *names, unsigned *ops)
 	return 0;
 }
 
+static int read_when(const char *when, struct vidas_backend *be)
+{
+	be->after = strcmp(when, "after") == 0;
+	be->damage = strcmp(when, "damage") == 0;
+	if (be->damage)
+		be->ops &= 1u << GET;
+	if (be->after || be->damage || strcmp(when, "before") == 0)
+		return 0;
+	return vidas_fail(-EINVAL, "the filter fault: when is before, after or damage");
+}
+
 static int fault_open(const struct vidas_backend_host *host, const struct vidas_layer *next,
 		      const char *params, struct vidas_layer *out)
 {
@@ -235,13 +270,12 @@ static int fault_open(const struct vidas_backend_host *host, const struct vidas_
 					  { "seed", VIDAS_FILTER_NUMBER, &be->seed },
 				  },
 				  6);
-	be->after = strcmp(when, "after") == 0;
-	if (!err && !be->after && strcmp(when, "before") != 0)
-		err = vidas_fail(-EINVAL, "the filter fault: when is before or after");
 	if (!err)
 		err = read_errno(error, &be->error);
 	if (!err)
 		err = read_ops(ops, &be->ops);
+	if (!err)
+		err = read_when(when, be);
 	if (err) {
 		free(be);
 		return err;

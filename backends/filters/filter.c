@@ -11,7 +11,9 @@
 #define FILTERS_MAX 8
 #define TEXT_BYTES  32u
 
-static const struct vidas_filter *const all[] = { &vidas_filter_fault, &vidas_filter_retry };
+static const struct vidas_filter *const all[] = { &vidas_filter_checksum, &vidas_filter_fault,
+						  &vidas_filter_rate, &vidas_filter_retry,
+						  &vidas_filter_stats };
 
 static const struct vidas_filter *find(const char *name)
 {
@@ -32,7 +34,9 @@ static int put_over(const struct vidas_backend_host *host, char *text, struct vi
 		*params++ = '\0';
 	filter = find(text);
 	if (!filter)
-		return vidas_fail(-EINVAL, "no filter '%s'; there are fault and retry", text);
+		return vidas_fail(
+			-EINVAL, "no filter '%s'; there are checksum, fault, rate, retry and stats",
+			text);
 	err = filter->open(host, layer, params ? params : "", &over);
 	if (!err)
 		*layer = over;
@@ -70,6 +74,17 @@ static int read_number(const char *text, double *number, const char **unit)
 	return end == text || errno || !(*number >= 0 && *number < 1e15) ? -EINVAL : 0;
 }
 
+static int scaled(double number, const char *unit, uint64_t *value)
+{
+	static const char units[] = "KMG";
+	const char *at = *unit ? strchr(units, *unit) : NULL;
+
+	if (*unit && (!at || unit[1]))
+		return -EINVAL;
+	*value = (uint64_t)(at ? number * (double)(UINT64_C(1024) << 10 * (at - units)) : number);
+	return 0;
+}
+
 static int read_value(const char *text, const struct vidas_filter_param *param)
 {
 	static const struct {
@@ -88,10 +103,8 @@ static int read_value(const char *text, const struct vidas_filter_param *param)
 	}
 	if (read_number(text, &number, &unit))
 		return -EINVAL;
-	if (param->kind == VIDAS_FILTER_NUMBER && !*unit) {
-		*value = (uint64_t)number;
-		return 0;
-	}
+	if (param->kind == VIDAS_FILTER_NUMBER)
+		return scaled(number, unit, value);
 	if (param->kind == VIDAS_FILTER_PERCENT && strcmp(unit, "%") == 0 && number <= 100) {
 		*value = (uint64_t)(number * 1e4 + 0.5);
 		return 0;

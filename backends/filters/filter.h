@@ -32,8 +32,18 @@ struct vidas_filter {
 		    const char *params, struct vidas_layer *out);
 };
 
-extern const struct vidas_filter vidas_filter_fault;
-extern const struct vidas_filter vidas_filter_retry;
+extern const struct vidas_filter vidas_filter_checksum, vidas_filter_fault, vidas_filter_rate,
+	vidas_filter_retry, vidas_filter_stats;
+
+/*
+ * Calls that only go on to the next layer, for what a filter leaves as it is. They, and the close
+ * among them that frees, ask that a filter's struct vidas_backend begins with `struct vidas_layer
+ * next`.
+ */
+extern const struct vidas_backend_ops vidas_filter_pass;
+void vidas_filter_pass_describe(struct vidas_backend *be,
+				void (*say)(void *arg, const char *what, const char *how),
+				void *arg);
 
 /* Puts `filters` over *layer, which is the topmost one afterwards; on an error all of it is closed.
  * NULL and "" are no filters. */
@@ -42,7 +52,7 @@ int vidas_filters_open(const struct vidas_backend_host *host, const char *filter
 
 /* One parameter of a filter and where its value goes. */
 enum vidas_filter_kind {
-	VIDAS_FILTER_NUMBER,   /* uint64_t */
+	VIDAS_FILTER_NUMBER,   /* uint64_t: "7", "20M" with K, M, G as powers of 1024 */
 	VIDAS_FILTER_PERCENT,  /* uint64_t, millionths: "5%" is 50000 */
 	VIDAS_FILTER_DURATION, /* uint64_t, microseconds: "50us", "20ms", "3s" */
 	VIDAS_FILTER_TEXT,     /* char[32] */

@@ -264,6 +264,7 @@ static const struct vidas_backend_ops retry_ops = {
 	.rename = retry_rename,
 	.put_range = retry_put_range,
 	.set_attrs = retry_set_attrs,
+	.describe = vidas_filter_pass_describe,
 };
 
 static int retry_open(const struct vidas_backend_host *host, const struct vidas_layer *next,

@@ -169,6 +169,10 @@ struct vidas_backend_ops {
 	/* Sets what attrs->valid names, without the bytes. The version may change. */
 	int (*set_attrs)(struct vidas_backend *be, const char *key,
 			 const struct vidas_backend_stat *attrs);
+	/* What the caps do not say about this root, in words, for `vidas backend test`: calls `say`
+	 * for each ("checksums", "CRC32C on PUT and GET"). May ask the server what it can do. */
+	void (*describe)(struct vidas_backend *be,
+			 void (*say)(void *arg, const char *what, const char *how), void *arg);
 	/* New fields are only added at the end. */
 };
 

@@ -33,6 +33,7 @@ int main(int argc, char **argv)
 	failed += suite_run("mem://conformance", NULL);
 	failed += suite_run(file, NULL);
 	failed += suite_run("mem://faulty", FAULTY);
+	failed += suite_run("mem://stacked", "stats,retry=first:1ms,checksum,rate=put:2G");
 	failed += suite_run(files, FAULTY);
 	if (more && *more)
 		failed += suite_run(more, getenv("VIDAS_TEST_FILTERS"));

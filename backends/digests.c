@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#define XXH_STATIC_LINKING_ONLY /* its state on the stack; the layout is fixed since 0.8 */
+#include "backends/digests.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uthash.h>
+
+struct object {
+	UT_hash_handle hh; /* the table's order is that of use */
+	struct vidas_backend_version version;
+	uint64_t size_bytes;
+	size_t blocks;
+	XXH128_hash_t *digest; /* behind the key */
+	char key[];
+};
+
+struct vidas_digests {
+	uint64_t block_bytes;
+	size_t blocks, blocks_max;
+	pthread_mutex_t lock; /* taken last */
+	struct object *objects;
+};
+
+int vidas_digests_new(uint64_t block_bytes, size_t blocks_max, struct vidas_digests **out)
+{
+	struct vidas_digests *d = calloc(1, sizeof(*d));
+
+	if (!d)
+		return -ENOMEM;
+	d->block_bytes = block_bytes;
+	d->blocks_max = blocks_max;
+	pthread_mutex_init(&d->lock, NULL);
+	*out = d;
+	return 0;
+}
+
+static void drop(struct vidas_digests *d, struct object *o)
+{
+	HASH_DEL(d->objects, o);
+	d->blocks -= o->blocks;
+	free(o->digest);
+	free(o);
+}
+
+void vidas_digests_free(struct vidas_digests *d)
+{
+	if (!d)
+		return;
+	while (d->objects)
+		drop(d, d->objects);
+	pthread_mutex_destroy(&d->lock);
+	free(d);
+}
+
+size_t vidas_digests_blocks(const struct vidas_digests *d, uint64_t size_bytes)
+{
+	return (size_t)(size_bytes / d->block_bytes + (size_bytes % d->block_bytes != 0));
+}
+
+/* An empty object counts as a block, so that there is an end to those too. */
+static struct object *object_new(const struct vidas_digests *d, const char *key,
+				 const struct vidas_backend_version *version, uint64_t size_bytes,
+				 const XXH128_hash_t *digest)
+{
+	size_t blocks = vidas_digests_blocks(d, size_bytes), name = strlen(key) + 1;
+	struct object *o;
+
+	if (!version->size || blocks >= d->blocks_max)
+		return NULL;
+	o = malloc(sizeof(*o) + name);
+	if (!o)
+		return NULL;
+	*o = (struct object){ .version = *version, .size_bytes = size_bytes };
+	o->blocks = blocks ? blocks : 1;
+	o->digest = calloc(o->blocks, sizeof(*o->digest));
+	if (!o->digest) {
+		free(o);
+		return NULL;
+	}
+	if (blocks)
+		memcpy(o->digest, digest, blocks * sizeof(*digest));
+	memcpy(o->key, key, name);
+	return o;
+}
+
+void vidas_digests_set(struct vidas_digests *d, const char *key,
+		       const struct vidas_backend_version *version, uint64_t size_bytes,
+		       const XXH128_hash_t *digest)
+{
+	struct object *o = object_new(d, key, version, size_bytes, digest), *old;
+
+	pthread_mutex_lock(&d->lock);
+	HASH_FIND_STR(d->objects, key, old);
+	if (old)
+		drop(d, old);
+	while (o && d->objects && d->blocks + o->blocks > d->blocks_max)
+		drop(d, d->objects);
+	if (o) {
+		HASH_ADD_STR(d->objects, key, o);
+		d->blocks += o->blocks;
+	}
+	pthread_mutex_unlock(&d->lock);
+}
+
+void vidas_digests_forget(struct vidas_digests *d, const char *key)
+{
+	struct object *o;
+
+	pthread_mutex_lock(&d->lock);
+	HASH_FIND_STR(d->objects, key, o);
+	if (o)
+		drop(d, o);
+	pthread_mutex_unlock(&d->lock);
+}
+
+size_t vidas_digests_get(struct vidas_digests *d, const char *key,
+			 struct vidas_backend_version *version, uint64_t *size_bytes, size_t first,
+			 size_t count, XXH128_hash_t *digest)
+{
+	struct object *o;
+	size_t have = 0;
+
+	pthread_mutex_lock(&d->lock);
+	HASH_FIND_STR(d->objects, key, o);
+	if (o) {
+		HASH_DEL(d->objects, o);
+		HASH_ADD_STR(d->objects, key, o);
+		if (version)
+			*version = o->version;
+		if (size_bytes)
+			*size_bytes = o->size_bytes;
+		have = vidas_digests_blocks(d, o->size_bytes);
+		have = first < have ? have - first : 0;
+		have = have < count ? have : count;
+		if (have)
+			memcpy(digest, o->digest + first, have * sizeof(*digest));
+	}
+	pthread_mutex_unlock(&d->lock);
+	return have;
+}
+
+XXH128_hash_t vidas_digests_of(const struct iovec *iov, int iovcnt, uint64_t offset, uint64_t bytes)
+{
+	XXH3_state_t state;
+
+	XXH3_INITSTATE(&state);
+	XXH3_128bits_reset(&state);
+	for (int i = 0; i < iovcnt && bytes; i++) {
+		uint64_t some = iov[i].iov_len;
+
+		if (offset >= some) {
+			offset -= some;
+			continue;
+		}
+		some -= offset;
+		some = some < bytes ? some : bytes;
+		XXH3_128bits_update(&state, (const char *)iov[i].iov_base + offset, (size_t)some);
+		offset = 0;
+		bytes -= some;
+	}
+	return XXH3_128bits_digest(&state);
+}
