@@ -277,3 +277,9 @@ int vidas_store_each(int (*each)(void *arg, const struct vidas_backend_ops *ops,
 {
 	return vidas_registry_each(each, arg);
 }
+
+int vidas_store_each_filter(int (*each)(void *arg, const char *name, const char *summary),
+			    void *arg)
+{
+	return vidas_filters_each(each, arg);
+}

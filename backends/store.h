@@ -55,5 +55,8 @@ void vidas_store_describe(struct vidas_store *s,
 /* For `vidas backend list`: every backend that can be opened. */
 int vidas_store_each(int (*each)(void *arg, const struct vidas_backend_ops *ops, const char *file),
 		     void *arg);
+/* And every filter, with its parameters in its summary. */
+int vidas_store_each_filter(int (*each)(void *arg, const char *name, const char *summary),
+			    void *arg);
 
 #endif

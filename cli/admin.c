@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The administrator's verbs: status, domain, container, backend. */
+/* The administrator's verbs: status, domain, container. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "backends/store.h"
 #include "cli/cli.h"
 #include "pool/base/base.h"
 #include "pool/client/admin.h"
@@ -226,31 +225,4 @@ int cli_container(struct cli *cli, int argc, char **argv)
 		return err;
 	err = vidas_container_destroy(cli->v, argv[1]);
 	return err < 0 ? cli_fail(err, "cannot destroy container %s", argv[1]) : 0;
-}
-
-static int backend_collect(void *arg, const struct vidas_backend_ops *ops, const char *file)
-{
-	json_array_append_new(arg, json_pack("{s:s, s:s, s:s}", "name", ops->name, "summary",
-					     ops->summary, "file", file ? file : "built in"));
-	return 0;
-}
-
-int cli_backend(struct cli *cli, int argc, char **argv)
-{
-	json_t *list, *b;
-	size_t i;
-	int err;
-
-	if (argc != 1 || strcmp(argv[0], "list") != 0)
-		return cli_usage("backend", "wants `list`");
-	list = json_array();
-	err = vidas_store_each(backend_collect, list);
-	if (cli->json)
-		print_json(list);
-	else
-		json_array_foreach(list, i, b)
-			printf("%s://  %s (%s)\n", text_of(b, "name"), text_of(b, "summary"),
-			       text_of(b, "file"));
-	json_decref(list);
-	return err < 0 ? cli_fail(err, "cannot list the backends") : 0;
 }

@@ -28,7 +28,13 @@ static const struct cli_verb verbs[] = {
 	{ "flush", "PATH...", "push changes to the backend; returns when they are there", NULL,
 	  cli_flush },
 	{ "update", "PATH...", "take over what the backend has now", NULL, cli_update },
-	{ "backend", "list", "the backends that can be used in a root URL", NULL, cli_backend },
+	{ "backend", "list | test URL [--filters LIST]",
+	  "the backends that can be used in a root URL; what one root can do",
+	  "  test URL        writes, reads and removes in a directory of its own below the root, and\n"
+	  "                  says what works, how fast, or what is wrong. It needs no vidasd, and has\n"
+	  "                  the credentials of who calls it: vidasd's own may be others.\n"
+	  "  --filters LIST  as vidasd has them: retry,stats\n",
+	  cli_backend },
 	{ "doctor", "", "what this host lacks for full speed, and what mends it", NULL,
 	  cli_doctor },
 };

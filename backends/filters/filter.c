@@ -64,6 +64,15 @@ int vidas_filters_open(const struct vidas_backend_host *host, const char *filter
 	return err;
 }
 
+int vidas_filters_each(int (*each)(void *arg, const char *name, const char *summary), void *arg)
+{
+	int ret = 0;
+
+	for (size_t i = 0; !ret && i < VIDAS_ARRAY_SIZE(all); i++)
+		ret = each(arg, all[i]->name, all[i]->summary);
+	return ret;
+}
+
 static int read_number(const char *text, double *number, const char **unit)
 {
 	char *end;

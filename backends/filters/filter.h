@@ -50,6 +50,9 @@ void vidas_filter_pass_describe(struct vidas_backend *be,
 int vidas_filters_open(const struct vidas_backend_host *host, const char *filters,
 		       struct vidas_layer *layer);
 
+/* Calls `each` for every filter until it returns non-zero, which is returned. */
+int vidas_filters_each(int (*each)(void *arg, const char *name, const char *summary), void *arg);
+
 /* One parameter of a filter and where its value goes. */
 enum vidas_filter_kind {
 	VIDAS_FILTER_NUMBER,   /* uint64_t: "7", "20M" with K, M, G as powers of 1024 */
