@@ -137,8 +137,8 @@ _Static_assert(offsetof(struct vidas_shm_object, ring) == 12288, "layout");
 /*
  * A lease says: "the kernel of the domain with this slot may answer from its caches for at most
  * VIDAS_SHM_LEASE_US". Buckets are chosen by inode number; two inodes in one bucket only cost a
- * recall too many. A page of the table takes memory once a bit of it was set. Protocol (C11, all
- * seq_cst):
+ * recall too many. vidasd takes the memory of the table before it hands it out for use, so that touching
+ * it never fails for want of room. Protocol (C11, all seq_cst):
  *   to cache   set own bit in `cached`, THEN read the attributes or the name, reply with a time-out
  *              of at most VIDAS_SHM_LEASE_US. Attributes are not cached while `writers` has the bit
  *              of another session: what the own one writes its kernel knows.

@@ -119,6 +119,9 @@ int vidas_host_path_open(const struct host_container *c, const char *path);
 int vidas_host_leases_open(struct host_container *c, int fd);
 void vidas_host_leases_close(struct host_container *c);
 int vidas_host_leases_make(int dir);
+/* Takes the memory of the whole table, before a domain uses it: in a pool that is full, the first touch
+ * of a page would be a SIGBUS for the domain's vidasfs. Any thread, no lock; -ENOSPC. */
+int vidas_host_leases_reserve(const struct host_container *c);
 void vidas_host_lease_grant(struct host_attachment *a, int wanted);
 void vidas_host_lease_release(struct host_attachment *a);
 void vidas_host_lease_settle(struct host_container *c);

@@ -42,6 +42,15 @@ int vidas_host_leases_make(int dir)
 	return err;
 }
 
+/* What is reserved and was never used is still a hole to each_bucket(). */
+int vidas_host_leases_reserve(const struct host_container *c)
+{
+	if (fallocate(c->leases_fd, 0, 0, sizeof(struct vidas_shm_leases)) == 0 ||
+	    errno == EOPNOTSUPP)
+		return 0;
+	return vidas_fail(-errno, "no room in the pool for the lease table: %s", strerror(errno));
+}
+
 /*
  * Goes over the buckets in pages that are there: to read another one would make it, and most tables
  * have few. Where the holes are is asked of a descriptor that nobody else has: domains can hold up

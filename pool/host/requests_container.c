@@ -163,6 +163,9 @@ static int share_all(struct host_request *rq, uint32_t access, bool with_tree)
 
 	if (err < 0 || !with_tree)
 		return err;
+	err = vidas_host_leases_reserve(rq->attachment->container);
+	if (err < 0)
+		return err;
 	tree = vidas_host_disk_clone(rq->attachment->container, access == VIDAS_WIRE_RO);
 	if (tree < 0)
 		return tree;
