@@ -275,6 +275,9 @@ void vidas_window_free(struct vidas_node *n);
 /* lock.c: a file descriptor is closed by a lock owner; for good by all. */
 void vidas_locks_flush(struct vidas_handle *h, uint64_t owner);
 void vidas_locks_release(struct vidas_handle *h);
+/* lock_wait.c: vidasd may not know any more who waits; who waits is sent away, for good. */
+void vidas_locks_tell_again(void);
+void vidas_locks_stop(void);
 
 /* ops_names.c: looks a name up within a lease section and fills `e`; counts a lookup on success. */
 int vidas_entry_fill(struct vidas_node *dir, int dirfd, const char *name,

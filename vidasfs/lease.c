@@ -209,8 +209,9 @@ void vidas_lease_recall(void *arg, struct vidas_tree *t, uint64_t ino, uint32_t 
 		vidas_lease_drop_names();
 	if (!(kinds & VIDAS_WIRE_RECALL_ATTRS))
 		return;
-	if (!ino) {
+	if (!ino) { /* we have reconnected */
 		vidas_nodes_each(drop_if_cached);
+		vidas_locks_tell_again();
 		return;
 	}
 	b = vidas_branch_of(t);

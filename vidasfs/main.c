@@ -87,6 +87,17 @@ static void want_passthrough(struct fuse_conn_info *conn)
 		vidas_backing_none(VIDAS_LOG_NOTICE, "all containers", why);
 }
 
+/* A kernel that asks us for no locks keeps them to itself: to programs they would seem to hold. */
+static void need_locks(const struct fuse_conn_info *conn)
+{
+	const unsigned both = FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS;
+
+	if ((conn->capable & both) == both)
+		return;
+	vidas_log(VIDAS_LOG_ERR, "this kernel cannot lock files beyond its own domain: no mount");
+	fuse_session_exit(vidas_fs.se);
+}
+
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	static const uint64_t wanted[] = {
@@ -111,6 +122,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	(void)userdata;
 	for (size_t i = 0; i < VIDAS_ARRAY_SIZE(wanted); i++)
 		want(conn, wanted[i]);
+	need_locks(conn);
 	want_not(conn, FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
 			       FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_HANDLE_KILLPRIV);
 	want_passthrough(conn);
@@ -339,6 +351,7 @@ static int serve(struct fuse_args *args, const struct vidas_options *o, int read
 out:
 	if (err)
 		vidas_log(VIDAS_LOG_ERR, "%s", vidas_fail_text());
+	vidas_locks_stop();
 	vidas_close(vidas_fs.v); /* leaves what is attached */
 	if (vidas_fs.se) {
 		fuse_remove_signal_handlers(vidas_fs.se);

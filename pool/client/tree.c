@@ -8,6 +8,9 @@
 
 #include "pool/client/client.h"
 
+/* Nobody's lock depends on these. */
+#define LOCK_CALL_US (INT64_C(1000) * 1000)
+
 /* A usable directory descriptor from the O_PATH one of the mount. */
 static int tree_open(struct vidas_share *share, int *fd)
 {
@@ -212,6 +215,52 @@ int vidas_tree_attr_set(struct vidas_tree *t, const char *path, uint64_t inode, 
 int vidas_tree_attr_remove(struct vidas_tree *t, const char *path, uint64_t inode, const char *attr)
 {
 	return attr_change(t, path, inode, attr, NULL, 0, true);
+}
+
+static struct vidas_wire_lock lock_on_wire(const struct vidas_tree_lock *l)
+{
+	return (struct vidas_wire_lock){
+		.container = atomic_load_explicit(&l->tree->c->number, memory_order_acquire),
+		.exclusive = l->exclusive,
+		.inode = l->inode,
+		.start = l->start,
+		.last = l->last,
+	};
+}
+
+int vidas_tree_lock_wait(struct vidas *v, const struct vidas_tree_wait *wait,
+			 const struct vidas_tree_lock *held, size_t count)
+{
+	struct vidas_wire_lock locks[VIDAS_TREE_LOCKS_MAX];
+	struct vidas_wire_lock_wait body = {
+		.number = wait->number,
+		.owner = wait->owner,
+		.wanted = lock_on_wire(&wait->lock),
+	};
+	struct vidas_call call = {
+		.type = VIDAS_WIRE_LOCK_WAIT,
+		.body = &body,
+		.blob = locks,
+		.blob_bytes = count * sizeof(locks[0]),
+		.timeout_us = LOCK_CALL_US,
+	};
+
+	_Static_assert(sizeof(locks) <= VIDAS_WIRE_BLOB_MAX, "a message has room for them");
+	for (size_t i = 0; i < count; i++)
+		locks[i] = lock_on_wire(&held[i]);
+	return vidas_call(v, &call);
+}
+
+int vidas_tree_lock_done(struct vidas *v, uint64_t number)
+{
+	struct vidas_wire_lock_done body = { .number = number };
+	struct vidas_call call = {
+		.type = VIDAS_WIRE_LOCK_DONE,
+		.body = &body,
+		.timeout_us = LOCK_CALL_US,
+	};
+
+	return vidas_call(v, &call);
 }
 
 int vidas_tree_events(struct vidas *v, const struct vidas_tree_events *ev)

@@ -14,6 +14,7 @@
 #define VIDAS_TREE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -63,6 +64,29 @@ int vidas_tree_attr_set(struct vidas_tree *t, const char *path, uint64_t inode, 
 			const void *value, size_t size);
 int vidas_tree_attr_remove(struct vidas_tree *t, const char *path, uint64_t inode,
 			   const char *attr);
+
+/* Locks that must wait --------------------------------------------------------------------------- */
+
+/* What is locked, or wanted: bytes from `start` to `last`. */
+struct vidas_tree_lock {
+	struct vidas_tree *tree;
+	uint64_t inode;
+	uint64_t start, last; /* at most INT64_MAX: to the end */
+	bool exclusive;
+};
+struct vidas_tree_wait {
+	uint64_t number; /* of the wait, never used twice by this client */
+	uint64_t owner;	 /* who waits, as this client calls it */
+	struct vidas_tree_lock lock;
+};
+#define VIDAS_TREE_LOCKS_MAX 200u
+/* `wait` has begun, and its owner holds `held` (at most VIDAS_TREE_LOCKS_MAX); or that has changed. Locks
+ * themselves are not vidasd's: it only says -EDEADLK if this wait closes a circle of waits that it
+ * was told of. Waits of another session are as unknown to it as those of before its own start. */
+int vidas_tree_lock_wait(struct vidas *v, const struct vidas_tree_wait *wait,
+			 const struct vidas_tree_lock *held, size_t count);
+/* It is over. */
+int vidas_tree_lock_done(struct vidas *v, uint64_t number);
 
 /* Events ---------------------------------------------------------------------------------------- */
 

@@ -12,7 +12,8 @@
  *	2  container.lock	a container: rights, slots, resources, objects, who joined what
  *	3  host.registry	domains and sessions by id, counts of lanes
  *	4  session.lock		a session: its lanes, attachments, joins, recalls it owes
- *	5  lane.send, recall.lock, host.config_lock, cleaner's lock: nothing is taken under them
+ *	5  lane.send, recall.lock, host.config_lock, host.waits_lock, cleaner's lock: nothing is taken
+ *	   under them
  * container.sync_lock is taken with none of these held, and none is held when the sync part, a
  * transport or a wait for a domain is called. Open, create, join and the like find their container
  * through the session's attachment and so take nothing that two containers share.
@@ -68,6 +69,10 @@ struct host {
 	struct host_domain *domains;   /* by id */
 	struct host_session *sessions; /* by id */
 	unsigned lanes;		       /* threads */
+
+	pthread_mutex_t waits_lock;
+	struct host_wait *waits; /* for locks, waits.c */
+	uint64_t wait_searches;
 
 	pthread_t cleaner;
 	bool cleaner_runs;
@@ -175,6 +180,9 @@ bool vidas_host_grace(const struct host *h);
 /* Sleeps until grace is over. -ESHUTDOWN the host stops. */
 int vidas_host_grace_wait(struct host_lane *lane);
 
+/* Waits for locks (waits.c): those that the session has said are over. */
+void vidas_host_waits_forget(struct host_session *s);
+
 /* Lanes (lane.c) ------------------------------------------------------------------------------ */
 
 struct host_lane {
@@ -262,5 +270,7 @@ int vidas_host_do_attr_set(struct host_request *rq);
 int vidas_host_do_domain_add(struct host_request *rq);
 int vidas_host_do_domain_remove(struct host_request *rq);
 int vidas_host_do_status(struct host_request *rq);
+int vidas_host_do_lock_wait(struct host_request *rq);
+int vidas_host_do_lock_done(struct host_request *rq);
 
 #endif

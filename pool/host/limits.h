@@ -32,6 +32,11 @@
 /* Recalls that vidasd waits for in one session (later ones wait for the lease to run out). */
 #define HOST_RECALLS_PER_SESSION 256u
 
+/* Waits for locks of a session among which deadlocks are looked for (-EUSERS), and how far one search
+ * goes: no search may hold up others for long. Who waits beyond that just waits. */
+#define HOST_WAITS_PER_SESSION 256u
+#define HOST_WAIT_STEPS	       1000000u
+
 /* Who connects says HELLO within this time, and takes a reply within this time, or is cut off. */
 #define HOST_HELLO_US (INT64_C(5) * 1000 * 1000)
 #define HOST_SEND_US  (INT64_C(10) * 1000 * 1000)

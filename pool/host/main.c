@@ -198,6 +198,7 @@ static void host_init(struct host *h)
 	pthread_mutex_init(&h->config_lock, NULL);
 	pthread_mutex_init(&h->admin, NULL);
 	pthread_mutex_init(&h->registry, NULL);
+	pthread_mutex_init(&h->waits_lock, NULL);
 	pthread_mutex_init(&h->cleaner_lock, NULL);
 	pthread_rwlock_init(&h->index, NULL);
 	pthread_condattr_init(&attr);

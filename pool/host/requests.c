@@ -51,6 +51,8 @@ static int (*const handlers[])(struct host_request *rq) = {
 	[VIDAS_WIRE_DOMAIN_ADD] = vidas_host_do_domain_add,
 	[VIDAS_WIRE_DOMAIN_REMOVE] = vidas_host_do_domain_remove,
 	[VIDAS_WIRE_STATUS] = vidas_host_do_status,
+	[VIDAS_WIRE_LOCK_WAIT] = vidas_host_do_lock_wait,
+	[VIDAS_WIRE_LOCK_DONE] = vidas_host_do_lock_done,
 };
 
 int vidas_host_request(struct host_request *rq)

@@ -324,6 +324,7 @@ static void session_end(struct host_session *s)
 	struct host *h = s->host;
 
 	vidas_host_recall_forget(s);
+	vidas_host_waits_forget(s);
 	leave_all(s);
 	/* Only now: while something of it is in the index, its id must be no one else's. */
 	pthread_mutex_lock(&h->registry);

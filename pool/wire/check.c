@@ -344,6 +344,30 @@ NOTHING_TO_CHECK(domain_remove_reply)
 NOTHING_TO_CHECK(status)
 NOTHING_TO_CHECK(status_reply)
 
+static const char *check_lock(const struct vidas_wire_lock *l)
+{
+	if (l->exclusive > 1)
+		return bad_flags;
+	return l->start <= l->last && l->last <= INT64_MAX ? NULL : bad_range;
+}
+
+static const char *check_lock_wait(const struct vidas_wire_lock_wait *b, message *m)
+{
+	const char *wrong = check_lock(&b->wanted);
+	struct vidas_wire_lock held;
+
+	if (m->blob_bytes % sizeof(held))
+		return "what is held ends in the middle of a lock";
+	for (size_t at = 0; !wrong && at < m->blob_bytes; at += sizeof(held)) {
+		memcpy(&held, (const uint8_t *)m->blob + at, sizeof(held));
+		wrong = check_lock(&held);
+	}
+	return wrong;
+}
+NOTHING_TO_CHECK(lock_wait_reply)
+NOTHING_TO_CHECK(lock_done)
+NOTHING_TO_CHECK(lock_done_reply)
+
 const char *vidas_wire_check(message *m)
 {
 	if (m->flags & ~(unsigned)VIDAS_WIRE_RETRY)

@@ -79,7 +79,9 @@ enum vidas_wire_flag {
 	X(EVENT, 20, event, 0, 0, 0, 0)                        \
 	X(DOMAIN_ADD, 21, domain_add, 0, 0, 0, 0)              \
 	X(DOMAIN_REMOVE, 22, domain_remove, 0, 0, 0, 0)        \
-	X(STATUS, 23, status, 0, 0, 0, 1)
+	X(STATUS, 23, status, 0, 0, 0, 1)                      \
+	X(LOCK_WAIT, 24, lock_wait, 0, 1, 0, 0)                \
+	X(LOCK_DONE, 25, lock_done, 0, 0, 0, 0)
 
 enum vidas_wire_type {
 #define X(NAME, value, ...) VIDAS_WIRE_##NAME = (value),
@@ -330,6 +332,33 @@ struct vidas_wire_status {
 };
 struct vidas_wire_status_reply {
 	uint64_t next; /* 0: that was all */
+};
+
+/*
+ * Locks are arbitrated by the host's kernel, not by messages. But it does not see when those who wait for
+ * them wait for each other. LOCK_WAIT: `owner` waits for `wanted`; the blob is what it holds, an
+ * array of struct vidas_wire_lock. The same number again replaces what was said. -EDEADLK: with
+ * this wait a circle is closed; nothing is noted then. LOCK_DONE: the wait is over.
+ */
+struct vidas_wire_lock {
+	uint32_t container;
+	uint32_t exclusive; /* 0 or 1 */
+	uint64_t inode;
+	uint64_t start, last; /* bytes, both included; at most INT64_MAX */
+};
+struct vidas_wire_lock_wait {
+	uint64_t number; /* chosen by the session */
+	uint64_t owner;	 /* the same */
+	struct vidas_wire_lock wanted;
+};
+struct vidas_wire_lock_wait_reply {
+	uint64_t spare;
+};
+struct vidas_wire_lock_done {
+	uint64_t number;
+};
+struct vidas_wire_lock_done_reply {
+	uint64_t spare;
 };
 
 /* A decoded message. Pointers lead into the buffer that was decoded. */

@@ -6,11 +6,12 @@
  *	close X | read X OFF LEN | write X OFF TEXT | append X TEXT | size X | nlink X | trunc X SIZE
  *	map X LEN | load X OFF LEN | store X OFF TEXT | unmap X | sync X | link X PATH
  *	fallocate X MODE OFF LEN | seek X data|hole OFF | copy X OFF Y OFF LEN
- *	lock X sh|ex|un [wait] | setlk X rd|wr|un OFF LEN [wait] | stat PATH | mode PATH | waitsize PATH N
+ *	lock X sh|ex|un [wait] | setlk, ofdlk X rd|wr|un OFF LEN [wait] | getlk X rd|wr OFF LEN | stat PATH | mode PATH | waitsize PATH N
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,12 +79,34 @@ static long do_lock(struct file *f, char **w)
 	return flock(f->fd, op | (w[3] ? 0 : LOCK_NB));
 }
 
-static long do_setlk(struct file *f, char **w)
+static struct flock flock_of(char **w)
 {
 	struct flock l = { .l_whence = SEEK_SET, .l_start = number(w[3]), .l_len = number(w[4]) };
 
 	l.l_type = !strcmp(w[2], "rd") ? F_RDLCK : !strcmp(w[2], "wr") ? F_WRLCK : F_UNLCK;
-	return fcntl(f->fd, w[5] ? F_SETLKW : F_SETLK, &l);
+	return l;
+}
+
+static long do_setlk(struct file *f, char **w, int set, int wait)
+{
+	struct flock l = flock_of(w);
+
+	return fcntl(f->fd, w[5] ? wait : set, &l);
+}
+
+/* "un", or what is in the way: type, offset, length, pid. */
+static long do_getlk(struct file *f, char **w)
+{
+	struct flock l = flock_of(w);
+
+	if (fcntl(f->fd, F_GETLK, &l) < 0)
+		return -1;
+	if (l.l_type == F_UNLCK)
+		snprintf(answer, sizeof(answer), "un");
+	else
+		snprintf(answer, sizeof(answer), "%s %ld %ld %d", l.l_type == F_RDLCK ? "rd" : "wr",
+			 (long)l.l_start, (long)l.l_len, l.l_pid);
+	return 0;
 }
 
 static long do_read(struct file *f, char **w)
@@ -170,7 +193,11 @@ static long on_file(struct file *f, char **w)
 	if (!strcmp(c, "lock"))
 		return do_lock(f, w);
 	if (!strcmp(c, "setlk"))
-		return do_setlk(f, w);
+		return do_setlk(f, w, F_SETLK, F_SETLKW);
+	if (!strcmp(c, "ofdlk"))
+		return do_setlk(f, w, F_OFD_SETLK, F_OFD_SETLKW);
+	if (!strcmp(c, "getlk"))
+		return do_getlk(f, w);
 	if (!strcmp(c, "copy")) {
 		in = number(w[2]);
 		out = number(w[4]);
@@ -194,10 +221,17 @@ static long run(char **w)
 	return on_file(file_of(w[1]), w);
 }
 
+static void woken(int sig)
+{
+	(void)sig;
+}
+
 int main(void)
 {
+	struct sigaction act = { .sa_handler = woken };
 	char line[70000], *w[WORDS + 1];
 
+	sigaction(SIGUSR1, &act, NULL); /* ends a wait: EINTR */
 	while (fgets(line, sizeof(line), stdin)) {
 		int n = 0;
 
