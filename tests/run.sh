@@ -4,7 +4,8 @@
 #   tests/GROUP/NAME.sh   executable; tests/GROUP/NAME.c: a program; tests/fuzz/fuzz_NAME.c: a libFuzzer target
 # Exit 0 passes, 77 skips (last line of output = reason), anything else fails, as does any report of a sanitizer.
 # Comments in the file: `vidas-presets: release asan` (or none: needs no build), `vidas-timeout: 300` (seconds, 120),
-# `vidas-needs: s3` (skipped in a build that has no s3://).
+# `vidas-needs: s3` (skipped in a build that has no s3://), `vidas-net: own` (as root in a network namespace with
+# nothing but a loopback device: its servers have their ports for themselves).
 # A test sees VIDAS_SRC, VIDAS_BUILD, VIDAS_PRESET, VIDAS_TMP (private, removed after success), the programs in PATH.
 # As root each test has its own process group, mount and pid namespace: its mounts and daemons end with it.
 set -u
@@ -16,7 +17,7 @@ verbose=no jobs=1 list=no wanted=()
 
 groups() { # those with a folder, quick and basic ones first
 	local d
-	for d in unit backend domains fs posix crash fuzz docs bench style; do echo $d; done |
+	for d in unit backend domains e2e fs posix crash fuzz docs bench style; do echo $d; done |
 		cat - <(cd tests && ls -d */ | tr -d /) | awk '$1 != "lib" && !n[$1]++' |
 		while read -r d; do [ ! -d "tests/$d" ] || printf '%s ' "$d"; done
 }
@@ -91,13 +92,16 @@ build() {
 	fi
 }
 
-# launch SECONDS COMMAND...: runs it apart from us; bash as the first process of the pid namespace reaps its orphans
+# launch SECONDS NET COMMAND...: runs it apart from us; bash as the first process of the pid namespace reaps its orphans
 launch() {
-	local limit=$1 apart=()
-	shift
+	local limit=$1 net=$2 apart=()
+	shift 2
 	[ "$root" = no ] || apart=(unshare --mount --propagation private --pid --fork --kill-child --mount-proc)
+	if [ "$root,$net" = yes,own ] && unshare --net ip link set lo up 2>/dev/null; then apart+=(--net); else net=shared; fi
+	# Who asks for addresses of kinds that are configured (AI_ADDRCONFIG) does not count loopback's own.
 	# shellcheck disable=SC2016 # for the inner shell
-	exec setsid "${apart[@]}" bash -c 'timeout -k 5 "$0" "$@"; exit $?' "$limit" "$@"
+	exec setsid "${apart[@]}" bash -c '[ "$0" = shared ] || { ip link set lo up; ip addr add 192.0.2.1/32 dev lo; }
+		timeout -k 5 "$@"; exit $?' "$net" "$limit" "$@"
 }
 
 command_of() { # sets cmd and limit
@@ -122,7 +126,7 @@ command_of() { # sets cmd and limit
 }
 
 run_one() { # ID PRESET FILE
-	local id=$1 preset=$2 file=$3 dir log start pid status cmd limit reason text part
+	local id=$1 preset=$2 file=$3 dir log start pid status cmd limit reason text part net
 	if [ -n "${why[$preset]:-}" ]; then
 		result skip "$id" "$preset" "" "${why[$preset]}"
 		return
@@ -146,8 +150,9 @@ run_one() { # ID PRESET FILE
 	[ ! -f tests/lib/tsan.supp ] || TSAN_OPTIONS+=:suppressions=$top/tests/lib/tsan.supp
 	[ ! -f tests/lib/lsan.supp ] || export LSAN_OPTIONS=suppressions=$top/tests/lib/lsan.supp
 	command_of "$preset" "$file"
+	net=$(comment "$file" net shared)
 	start=$(now)
-	(cd "$VIDAS_TMP" && launch "$limit" "${cmd[@]}") >"$log" 2>&1 </dev/null &
+	(cd "$VIDAS_TMP" && launch "$limit" "$net" "${cmd[@]}") >"$log" 2>&1 </dev/null &
 	pid=$!
 	echo $pid >"$dir/pid"
 	[ $verbose = no ] || tail -n +1 -s 0.1 -f --pid=$pid "$log"

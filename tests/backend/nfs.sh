@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # vidas-presets: release asan
+# vidas-net: own
 # vidas-timeout: 300
 # vidas-needs: nfs
 # The conformance suite on a real NFS server, versions 3 and 4, alone and under filters that let calls fail.

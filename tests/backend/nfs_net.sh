@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# vidas-net: own
 # vidas-timeout: 600
 # vidas-needs: nfs
 # The conformance suite over a net that is slow, and over one that fails for most of a second again and again.
@@ -9,7 +10,7 @@ export VIDAS_BACKEND_DIR=$VIDAS_BUILD/lib/vidas/backends
 ganesha=$VIDAS_SRC/tests/servers/ganesha
 ! why=$("$ganesha" missing) || skip "$why"
 net=vidas$$ dir=$VIDAS_TMP/server weather=
-mount -t tmpfs none /run # the portmapper of this machine, if there is one, has a lock there
+mount -t tmpfs none /run # the names of namespaces are there
 ip netns add $net 2>/dev/null || skip "no network namespaces here"
 end() {
 	[ -z "$weather" ] || kill "$weather" 2>/dev/null || true

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * vidas-presets: release asan tsan
+ * vidas-net: own
  * vidas-timeout: 300
  * vidas-needs: nfs
  *

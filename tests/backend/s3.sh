@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# vidas-net: own
 # vidas-timeout: 900
 # vidas-needs: s3
 # The conformance suite on two real S3 servers, alone and (on the quicker one) under filters that let calls fail.
