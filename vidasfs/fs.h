@@ -236,6 +236,8 @@ void vidas_lease_init(void);			   /* finds out what the kernel can; once mounted
 int vidas_identity_init(void); /* drops what capabilities are not needed; before any thread */
 /* Makes this thread create files in `dirfd` as the caller would, while keeping its capabilities. */
 int vidas_identity_assume(fuse_req_t req, int dirfd, mode_t mode);
+/* Is the caller root, or of that group? A request names one group; the others are read from /proc. */
+bool vidas_identity_member(fuse_req_t req, gid_t gid);
 /* Only the group: that of a file lets S_ISGID be set on it. */
 void vidas_identity_assume_group(gid_t gid);
 void vidas_identity_resume(void);

@@ -9,6 +9,7 @@
 #include <cap-ng.h>
 #include <linux/capability.h>
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -98,6 +99,34 @@ int vidas_identity_assume(fuse_req_t req, int dirfd, mode_t mode)
 			vidas_identity_resume();
 	}
 	return err;
+}
+
+bool vidas_identity_member(fuse_req_t req, gid_t gid)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	int count, room = 0;
+	gid_t *list = NULL;
+	bool member = !ctx->uid || ctx->gid == gid;
+
+	while (!member) {
+		count = fuse_req_getgroups(req, room, list);
+		/* Of a process that we cannot see none is known. */
+		if (count <= 0)
+			break;
+		if (count <= room) {
+			while (count > 0 && list[count - 1] != gid)
+				count--;
+			member = count > 0;
+			break;
+		}
+		free(list);
+		room = count;
+		list = calloc((size_t)room, sizeof(*list));
+		if (!list)
+			break;
+	}
+	free(list);
+	return member;
 }
 
 void vidas_identity_assume_group(gid_t gid)

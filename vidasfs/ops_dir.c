@@ -132,6 +132,14 @@ static int add(struct listing *l, struct dir *d, const struct dirent *de)
 	return 0;
 }
 
+/* readdir(3) takes it for the end. */
+static int removed(struct dir *d)
+{
+	struct stat st;
+
+	return fstat(dirfd(d->dp), &st) < 0 ? -errno : st.st_nlink ? 0 : -ENOENT;
+}
+
 static int fill(struct listing *l, struct dir *d, off_t off)
 {
 	int err;
@@ -146,7 +154,7 @@ static int fill(struct listing *l, struct dir *d, off_t off)
 			errno = 0;
 			d->entry = readdir(d->dp);
 			if (!d->entry)
-				return errno ? -errno : 0;
+				return errno ? -errno : removed(d);
 		}
 		err = add(l, d, d->entry);
 		if (err)

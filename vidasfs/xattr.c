@@ -186,6 +186,23 @@ static int set_ours(struct vidas_node *n, int fd, struct asked *a)
 	return vidas_node_ask(n, ask_set, a);
 }
 
+/* An ACL set by one who is not of the file's group takes S_ISGID from it: the caller, not we. */
+static int set_acl(fuse_req_t req, int fd, const struct asked *a)
+{
+	static const char name[] = "system.posix_acl_access";
+	char path[VIDAS_PROC_PATH_MAX];
+	struct stat st;
+	int err;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if ((st.st_mode & S_ISGID) && vidas_identity_member(req, st.st_gid))
+		vidas_identity_assume_group(st.st_gid);
+	err = setxattr(vidas_fd_path(fd, path), name, a->value, a->size, a->flags) < 0 ? -errno : 0;
+	vidas_identity_resume();
+	return err;
+}
+
 void vidas_op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
 		       size_t size, int flags)
 {
@@ -207,6 +224,8 @@ void vidas_op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const c
 	}
 	if (a.attr)
 		err = set_ours(n, fd, &a);
+	else if (!strcmp(name, "system.posix_acl_access"))
+		err = set_acl(req, fd, &a);
 	else
 		err = setxattr(vidas_fd_path(fd, path), name, value, size, flags) < 0 ? -errno : 0;
 	if (!err)

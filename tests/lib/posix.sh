@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Sourced after domains.sh by the tests of tests/posix: runs groups of posix-cases (tests/posix/cases) everywhere.
+#   everywhere GROUP...   on a tmpfs, which proves the cases; on /vidas in passthrough and without, there in one domain
+#                         (both sides are one mount) and in two
+# A vidasd and the mounts are there afterwards, as two_domains makes them: $a and $b; without passthrough: $na and $nb.
+
+cases() { # WHERE DIR [DIR2]
+	local group keep=()
+	[ "$1" != nopassthrough-two ] || keep=(-k)
+	for group in "${groups[@]}"; do
+		mkdir "$2/$1-$group"
+		echo "$1:"
+		posix-cases "${keep[@]}" "$group" "$2/$1-$group" ${3:+"$3/$1-$group"} || bad+=("$group on $1")
+	done
+}
+
+everywhere() {
+	local groups=("$@") bad=()
+	mkdir "$VIDAS_TMP/tmpfs"
+	mount -t tmpfs -o nosuid,nodev,size=256M none "$VIDAS_TMP/tmpfs"
+	cases tmpfs "$VIDAS_TMP/tmpfs"
+	[ ${#bad[@]} = 0 ] || fail "the cases do not even hold on tmpfs"
+	two_domains
+	if passthrough_possible; then
+		cases passthrough "$a"
+		cases passthrough-two "$a" "$b"
+	fi
+	domain_mount 1 "$VIDAS_TMP/n1" nopassthrough
+	domain_mount 2 "$VIDAS_TMP/n2" nopassthrough
+	na=$VIDAS_TMP/n1/shared nb=$VIDAS_TMP/n2/shared
+	cases nopassthrough "$na"
+	cases nopassthrough-two "$na" "$nb"
+	[ ${#bad[@]} = 0 ] || fail "$(IFS=,; echo "${bad[*]}")"
+}
+
+everywhere_end() {
+	local m
+	for m in "$VIDAS_TMP"/{n1,n2,1,2}; do domain_umount "$m"; done
+	vidasd_stop
+	umount "$VIDAS_TMP/tmpfs"
+}
