@@ -111,6 +111,19 @@ static int bucket_set(const struct source *s)
 	return s->c->bucket ? 0 : -ENOMEM;
 }
 
+/* Is a component "." or ".."? libcurl takes these out of a path; told not to, 8.14 refuses to sign. Keys have none. */
+static bool has_dots(const char *path)
+{
+	while (*path) {
+		size_t size = strcspn(path, "/");
+
+		if (size && size <= 2 && strspn(path, ".") >= size)
+			return true;
+		path += size + (path[size] != '\0');
+	}
+	return false;
+}
+
 /* The path without '/' around it, and with one at its end. */
 static int prefix_set(const struct source *s)
 {
@@ -122,6 +135,10 @@ static int prefix_set(const struct source *s)
 	if (size > S3_KEY_MAX / 2)
 		return vidas_backend_error(s->host, -EINVAL, "s3://%s: its prefix is over %u bytes",
 					   s->url->authority, S3_KEY_MAX / 2);
+	if (has_dots(path))
+		return vidas_backend_error(s->host, -EINVAL,
+					   "s3://%s: its prefix has a '.' or '..' between slashes",
+					   s->url->authority);
 	s->c->prefix = malloc(size + 2);
 	if (!s->c->prefix)
 		return -ENOMEM;

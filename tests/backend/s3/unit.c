@@ -52,6 +52,7 @@ static void test_urls(void)
 	} bad[] = {
 		{ "s3://key:secret@bucket/x", "credentials" },
 		{ "s3://b/x", "bucket" },
+		{ "s3://bucket/a/../x", "between slashes" },
 		{ "s3://bucket/x?colour=red", "no parameter 'colour'" },
 		{ "s3://bucket/x?part=4", "number from 5" },
 		{ "s3://bucket/x?style=other", "neither path nor virtual" },
