@@ -12,6 +12,9 @@
 
 #include "pool/client/tree.h"
 
+/* How long unmounting waits for what is pushed then. */
+#define FLUSH_US (INT64_C(60) * 1000 * 1000)
+
 static pthread_mutex_t attach_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct vidas_branch *branches;
@@ -192,6 +195,31 @@ void vidas_branches_keep(char *const *names, size_t count)
 		b->hidden = b->hidden || i == count;
 	}
 	pthread_mutex_unlock(&list_lock);
+}
+
+void vidas_branches_flush(void)
+{
+	int64_t deadline_us = vidas_deadline_us(FLUSH_US);
+
+	/* Nobody attaches or leaves any more. */
+	for (struct vidas_branch *b = branches; b; b = b->next) {
+		int64_t left_us = vidas_remaining_us(deadline_us);
+		int err;
+
+		if (!b->rooted || b->readonly || b->hidden)
+			continue;
+		err = left_us ? vidas_tree_flush_all(b->tree, left_us) : -ETIMEDOUT;
+		if (err == -ETIMEDOUT)
+			vidas_log(
+				VIDAS_LOG_WARNING,
+				"container %s: not all is pushed within %d seconds of unmounting; "
+				"vidasd goes on",
+				b->name, (int)(FLUSH_US / 1000000));
+		else if (err < 0 && err != -ENOENT)
+			vidas_log(VIDAS_LOG_WARNING,
+				  "container %s: not all is pushed at unmounting: %s", b->name,
+				  vidas_error_text());
+	}
 }
 
 struct vidas_branch *vidas_branch_any(void)

@@ -98,6 +98,9 @@ struct vidas_branch *vidas_branch_any(void);
 /* Its name does not lead to it any more: it is another's, or nobody's. */
 void vidas_branch_hide(struct vidas_branch *b);
 void vidas_branches_keep(char *const *names, size_t count); /* hides all others */
+/* Unmounted: pushes what is not in the stores yet, for a while; what is left is said in the log. Called
+ * when no request is under way. */
+void vidas_branches_flush(void);
 /* Enters the node of the container's directory, or of `subdir` in it; counts a lookup. */
 int vidas_branch_root(struct vidas_branch *b, const char *subdir, struct vidas_node **out);
 

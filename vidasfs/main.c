@@ -348,6 +348,7 @@ static int serve(struct fuse_args *args, const struct vidas_options *o, int read
 	err = loop(vidas_fs.se);
 	sd_notify(0, "STOPPING=1");
 	fuse_session_unmount(vidas_fs.se);
+	vidas_branches_flush();
 out:
 	if (err)
 		vidas_log(VIDAS_LOG_ERR, "%s", vidas_fail_text());

@@ -171,8 +171,10 @@ static int policy_set(struct vidas_node *n, int fd, const struct asked *a)
 		if (err && err != -ENOENT)
 			return err;
 	}
-	return setxattr(vidas_fd_path(fd, path), name, a->value, a->size, a->flags) < 0 ? -errno :
-											  0;
+	if (setxattr(vidas_fd_path(fd, path), name, a->value, a->size, a->flags) < 0)
+		return -errno;
+	vidas_tree_policy_changed(n->key.branch->tree);
+	return 0;
 }
 
 static int set_ours(struct vidas_node *n, int fd, struct asked *a)
@@ -252,11 +254,15 @@ static int remove_named(int fd, const char *name)
 static int remove_ours(struct vidas_node *n, int fd, struct asked *a)
 {
 	char name[XATTR_NAME_MAX + 1];
+	int err;
 
 	switch (a->attr->kind) {
 	case VIDAS_ATTR_POLICY:
 		snprintf(name, sizeof(name), VIDAS_XATTR_PREFIX "%s", a->attr->name);
-		return remove_named(fd, name);
+		err = remove_named(fd, name);
+		if (!err)
+			vidas_tree_policy_changed(n->key.branch->tree);
+		return err;
 	case VIDAS_ATTR_CONTAINER:
 		return vidas_node_ask(n, ask_remove, a);
 	case VIDAS_ATTR_ACTION:

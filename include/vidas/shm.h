@@ -156,6 +156,14 @@ _Static_assert(offsetof(struct vidas_shm_object, ring) == 12288, "layout");
  *   to write   before the first open for writing in a domain: set own bit in `writers`, THEN as for
  *              a change; clear it after the last close. A session without a slot sets the bit
  *              VIDAS_SHM_LEASE_REST and never clears it.
+ *
+ * What vidasd has to push by itself it learns without a message as well. Who makes a change in a
+ * container with a root sets, AFTER the change and before he acknowledges it, the bit of the inode's
+ * bucket in `changes` (of the directory whose names, of the file whose bytes or attributes changed),
+ * THEN `changed`; after the last close of a file that was open for writing once more, BEFORE
+ * `writers` is cleared. Who changes a policy sets `changed_all`, THEN `changed`: what was passed over
+ * before may have to go now. vidasd clears `changed`, THEN takes the bits, THEN looks at what they
+ * stand for. Two inodes in one bucket cost a look too many.
  */
 #define VIDAS_SHM_LEASE_BUCKETS 65536u /* a power of two; see vidas_shm_lease_bucket() */
 #define VIDAS_SHM_LEASE_SLOTS	63u    /* sessions with a slot; others do without caching */
@@ -171,17 +179,33 @@ struct vidas_shm_leases {
 	uint64_t magic;
 	uint32_t version;
 	uint32_t buckets;
-	uint8_t pad[48];
+	_Atomic uint32_t changed;
+	_Atomic uint32_t changed_all;
+	uint8_t pad[40];
 	struct vidas_shm_lease bucket[VIDAS_SHM_LEASE_BUCKETS];
+	_Atomic uint64_t changes[VIDAS_SHM_LEASE_BUCKETS / 64]; /* bit per bucket */
 };
 
 _Static_assert(sizeof(struct vidas_shm_lease) == 16, "layout");
 _Static_assert(offsetof(struct vidas_shm_leases, bucket) == 64, "layout");
-_Static_assert(sizeof(struct vidas_shm_leases) == 64 + 16 * 65536, "layout");
+_Static_assert(offsetof(struct vidas_shm_leases, changed) == 16, "layout");
+_Static_assert(offsetof(struct vidas_shm_leases, changes) == 64 + 16 * 65536, "layout");
+_Static_assert(sizeof(struct vidas_shm_leases) == 64 + 16 * 65536 + 8192, "layout");
 
 static inline uint32_t vidas_shm_lease_bucket(uint64_t inode)
 {
 	return (uint32_t)((inode * UINT64_C(0x9e3779b97f4a7c15)) >> 48); /* the upper 16 bits */
+}
+
+/* By who has just made a change. A read-modify-write, so that it comes after the change. */
+static inline void vidas_shm_changes_set(struct vidas_shm_leases *t, uint64_t inode)
+{
+	uint32_t bucket = vidas_shm_lease_bucket(inode);
+
+	atomic_fetch_or_explicit(&t->changes[bucket / 64], UINT64_C(1) << bucket % 64,
+				 memory_order_seq_cst);
+	if (!atomic_load_explicit(&t->changed, memory_order_seq_cst))
+		atomic_store_explicit(&t->changed, 1, memory_order_seq_cst);
 }
 
 #endif

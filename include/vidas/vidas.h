@@ -206,6 +206,7 @@ VIDAS_API uint64_t vidas_object_size(const struct vidas_object *o);
  * Copy from or to the object at `offset` within it [shm]. Short at the object's end; 0 at or
  * beyond it. With "synchronized" = "true" each call is atomic over its range with respect to
  * other read and write calls on the resource, from any domain; disjoint ranges run in parallel.
+ * What vidasd pushes by itself is decided by the write_policy of the file, not of an object on it.
  * With write_policy "through" a write has reached the backend before it returns (and is then not
  * [shm]). If another domain cut the resource short under the object: -EIO.
  *

@@ -137,6 +137,8 @@ void vidas_tree_changed(struct vidas_tree *t, uint64_t inode, uint32_t kinds)
 
 	if (!l || !vidas_leases_writable(l))
 		return;
+	if (vidas_tree_rooted(t))
+		vidas_shm_changes_set(l->table, inode);
 	/* A read-modify-write, so that it comes after the change. */
 	body.slots =
 		atomic_fetch_or_explicit(&l->table->bucket[vidas_shm_lease_bucket(inode)].cached, 0,
@@ -151,6 +153,16 @@ void vidas_tree_changed(struct vidas_tree *t, uint64_t inode, uint32_t kinds)
 			  t->c->name, vidas_fail_text());
 		wait_out(since_us);
 	}
+}
+
+void vidas_tree_policy_changed(struct vidas_tree *t)
+{
+	struct vidas_leases *l = vidas_leases_of(t->c);
+
+	if (!l || !vidas_leases_writable(l) || !vidas_tree_rooted(t))
+		return;
+	atomic_store_explicit(&l->table->changed_all, 1, memory_order_seq_cst);
+	atomic_store_explicit(&l->table->changed, 1, memory_order_seq_cst);
 }
 
 void vidas_tree_write_begin(struct vidas_tree *t, uint64_t inode)
@@ -183,6 +195,8 @@ void vidas_tree_write_end(struct vidas_tree *t, uint64_t inode)
 
 	if (!l || !vidas_leases_writable(l))
 		return;
+	if (vidas_tree_rooted(t))
+		vidas_shm_changes_set(l->table, inode);
 	pthread_mutex_lock(&vidas_lease_stripe(l, bucket)->lock);
 	if (l->bucket[bucket].writers && !--l->bucket[bucket].writers) {
 		atomic_fetch_sub_explicit(&l->writing, 1, memory_order_relaxed);

@@ -112,7 +112,7 @@ bool vidas_tree_rooted(const struct vidas_tree *t)
 	       VIDAS_WIRE_CONTAINER_ROOTED;
 }
 
-int vidas_tree_flush(struct vidas_tree *t, const char *path, uint64_t inode)
+static int flush(struct vidas_tree *t, const char *path, uint64_t inode, int64_t timeout_us)
 {
 	struct vidas_wire_flush body = { .inode = inode };
 	struct vidas_call call = {
@@ -120,9 +120,20 @@ int vidas_tree_flush(struct vidas_tree *t, const char *path, uint64_t inode)
 		.body = &body,
 		.number = &t->c->number,
 		.string = { path },
+		.timeout_us = timeout_us,
 	};
 
 	return vidas_call(t->c->v, &call);
+}
+
+int vidas_tree_flush(struct vidas_tree *t, const char *path, uint64_t inode)
+{
+	return flush(t, path, inode, 0);
+}
+
+int vidas_tree_flush_all(struct vidas_tree *t, int64_t timeout_us)
+{
+	return flush(t, "", 0, timeout_us);
 }
 
 int vidas_tree_update(struct vidas_tree *t, const char *path, uint64_t inode)

@@ -47,6 +47,9 @@ double vidas_tree_cache_seconds(const struct vidas_tree *t);
  * before. Kinds: enum vidas_wire_recall_kind. Costs a message only if someone caches it. */
 void vidas_tree_changed(struct vidas_tree *t, uint64_t inode, uint32_t kinds);
 
+/* A policy was set or removed somewhere in the tree: vidasd looks at all of it anew. No message. */
+void vidas_tree_policy_changed(struct vidas_tree *t);
+
 /* This domain begins to write (first open for writing of the inode) or ends (last close). Counted:
  * each begin has its end. */
 void vidas_tree_write_begin(struct vidas_tree *t, uint64_t inode);
@@ -54,6 +57,8 @@ void vidas_tree_write_end(struct vidas_tree *t, uint64_t inode);
 
 /* Requests to vidasd; `path` relative to the tree, `inode` as in wire.h. ------------------------- */
 int vidas_tree_flush(struct vidas_tree *t, const char *path, uint64_t inode);
+/* Everything, within that time: -ETIMEDOUT vidasd goes on with it, nobody waits. */
+int vidas_tree_flush_all(struct vidas_tree *t, int64_t timeout_us);
 int vidas_tree_update(struct vidas_tree *t, const char *path, uint64_t inode);
 int vidas_tree_resident(struct vidas_tree *t, const char *path, uint64_t inode, bool revalidate);
 int vidas_tree_import(struct vidas_tree *t, const char *path, uint64_t inode);

@@ -62,6 +62,7 @@ struct host_container {
 
 	pthread_mutex_t sync_lock;
 	struct vidas_sync *sync;
+	struct host_owed *owed; /* push.c */
 };
 
 /* Reads all containers of the pool. */
@@ -100,6 +101,17 @@ int vidas_host_container_destroy(struct host_lane *lane, const char *name);
 /* Sets the list of domains. */
 int vidas_host_container_set_domains(struct host_container *c, const char *text, size_t bytes);
 
+/* Calls `each` for all containers, each with a reference, no lock held. */
+void vidas_host_containers_each(struct host *h, void (*each)(struct host_container *c, void *arg),
+				void *arg);
+
+/* Pushing without being asked (push.c), by the main thread. tick: begins what is due. */
+void vidas_host_push_tick(struct host *h);
+/* At the stop: begins all that is owed, and waits, at most HOST_PUSH_STOP_US and until `hurry` says
+ * so. False: some is still under way. What is left is said in the log. */
+bool vidas_host_push_stop(struct host *h, bool (*hurry)(void *arg), void *arg);
+void vidas_host_push_free(struct host_container *c);
+
 /* The container's way to its store, opened when first asked for. *out NULL: it has no root. */
 int vidas_host_container_sync(struct host_container *c, struct vidas_sync **out);
 
@@ -129,6 +141,16 @@ void vidas_host_lease_settle(struct host_container *c);
  * Any thread. */
 uint64_t vidas_host_lease_cached(const struct host_container *c, uint64_t inode);
 uint64_t vidas_host_lease_writers(const struct host_container *c, uint64_t inode);
+/* Calls `each` for the buckets in which something is open for writing. Any thread. */
+void vidas_host_leases_writing(const struct host_container *c,
+			       void (*each)(uint32_t bucket, void *arg), void *arg);
+/* What changed, to be pushed (shm.h). note: we, or a domain by us, have just changed it. lost: who
+ * changed things died and may not have said so. take: calls `each` for the buckets that were noted
+ * since the last take; *all: anything may have changed. Returns whether there was any. Any thread. */
+void vidas_host_changes_note(const struct host_container *c, uint64_t inode);
+void vidas_host_changes_lost(const struct host_container *c);
+bool vidas_host_changes_take(const struct host_container *c,
+			     void (*each)(uint32_t bucket, void *arg), void *arg, bool *all);
 
 /*
  * Recalls (recall.c). Both return when every session asked has acted, has ended, or its lease has

@@ -198,6 +198,22 @@ static int flush_all(struct host_container *c)
 	return 0;
 }
 
+/* Flushes that others have begun must not take for deleted what the cleaner removes. */
+static int to_trash(struct host_container *c)
+{
+	struct vidas_sync *sync;
+	int err = vidas_host_container_sync(c, &sync);
+
+	if (err < 0)
+		return err;
+	if (sync)
+		vidas_sync_end(sync, true);
+	err = vidas_host_disk_trash(c->host, c->name);
+	if (err < 0 && sync)
+		vidas_sync_end(sync, false);
+	return err;
+}
+
 static void bury(struct host_container *c)
 {
 	struct host *h = c->host;
@@ -235,7 +251,7 @@ int vidas_host_container_destroy(struct host_lane *lane, const char *name)
 		goto out;
 	err = flush_all(c);
 	if (err == 0)
-		err = vidas_host_disk_trash(h, name);
+		err = to_trash(c);
 	pthread_mutex_lock(&c->lock);
 	c->dying = err == 0;
 	n = concerned(&c->meta, who);

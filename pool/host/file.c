@@ -98,9 +98,10 @@ void vidas_host_recall_made(struct host_container *c, int dir)
 {
 	struct stat st;
 
-	if (fstat(dir, &st) == 0)
-		vidas_host_recall_changed(c, st.st_ino,
-					  VIDAS_WIRE_RECALL_NAMES | VIDAS_WIRE_RECALL_ATTRS);
+	if (fstat(dir, &st) < 0)
+		return;
+	vidas_host_changes_note(c, st.st_ino);
+	vidas_host_recall_changed(c, st.st_ino, VIDAS_WIRE_RECALL_NAMES | VIDAS_WIRE_RECALL_ATTRS);
 }
 
 /* The directory `name` of `dir`, made if it is missing. */

@@ -3,8 +3,9 @@
  * vidasd from within: what there is, who owns it, and in which order locks are taken.
  *
  * Threads. One thread a lane (a connection): it receives, decodes, carries out and answers, without
- * a hand-off. The main thread accepts, and notices the deaths of clients whose lane is busy. The
- * cleaner removes destroyed containers.
+ * a hand-off. The main thread accepts, notices the deaths of clients whose lane is busy, and begins
+ * what is to be pushed unasked, a thread for each container (push.c). The cleaner removes destroyed
+ * containers.
  *
  * Locks, in the order in which they are taken; whoever holds one may take only later ones:
  *	0  host.admin		domains being added and removed, one at a time
@@ -69,6 +70,7 @@ struct host {
 	struct host_domain *domains;   /* by id */
 	struct host_session *sessions; /* by id */
 	unsigned lanes;		       /* threads */
+	atomic_uint passes;	       /* of push.c, threads as well */
 
 	pthread_mutex_t waits_lock;
 	struct host_wait *waits; /* for locks, waits.c */

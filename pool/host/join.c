@@ -60,6 +60,7 @@ void vidas_host_join_add(struct host_join *j, struct host_object *o)
 	j->object = o;
 	DL_APPEND(o->joins, j);
 	o->resource->joins++;
+	vidas_host_changes_note(o->resource->container, o->resource->inode);
 }
 
 int vidas_host_join_publish(struct host_join *j, uint32_t *number)

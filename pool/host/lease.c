@@ -57,10 +57,11 @@ int vidas_host_leases_reserve(const struct host_container *c)
  * who seeks in theirs.
  */
 static void each_bucket(const struct host_container *c,
-			void (*each)(struct vidas_shm_lease *b, uint64_t *arg), uint64_t *arg)
+			void (*each)(const struct host_container *c, uint32_t bucket, void *arg),
+			void *arg)
 {
 	const off_t first = offsetof(struct vidas_shm_leases, bucket);
-	const off_t end = sizeof(struct vidas_shm_leases);
+	const off_t end = offsetof(struct vidas_shm_leases, changes);
 	const off_t bytes = sizeof(struct vidas_shm_lease);
 	int fd = openat(c->dir_fd, "leases", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	off_t at = 0, hole;
@@ -74,15 +75,18 @@ static void each_bucket(const struct host_container *c,
 		if (hole <= at || hole > end)
 			hole = end;
 		for (off_t i = at < first ? 0 : (at - first) / bytes; first + i * bytes < hole; i++)
-			each(&table(c)->bucket[i], arg);
+			each(c, (uint32_t)i, arg);
 		at = hole;
 	}
 	if (fd >= 0)
 		close(fd);
 }
 
-static void add_slots(struct vidas_shm_lease *b, uint64_t *slots)
+static void add_slots(const struct host_container *c, uint32_t bucket, void *arg)
 {
+	const struct vidas_shm_lease *b = &table(c)->bucket[bucket];
+	uint64_t *slots = arg;
+
 	*slots |= atomic_load_explicit(&b->cached, memory_order_relaxed) |
 		  atomic_load_explicit(&b->writers, memory_order_relaxed);
 }
@@ -121,13 +125,27 @@ void vidas_host_leases_close(struct host_container *c)
 	c->leases_fd = -1;
 }
 
-/* The protocol's words are used in sequentially consistent order by all sides. */
-static void clear_bucket(struct vidas_shm_lease *b, uint64_t *slots)
+static void note_change(const struct host_container *c, uint32_t bucket)
 {
+	atomic_fetch_or_explicit(&table(c)->changes[bucket / 64], UINT64_C(1) << bucket % 64,
+				 memory_order_seq_cst);
+	atomic_store_explicit(&table(c)->changed, 1, memory_order_seq_cst);
+}
+
+/* The protocol's words are used in sequentially consistent order by all sides. */
+static void clear_bucket(const struct host_container *c, uint32_t bucket, void *arg)
+{
+	struct vidas_shm_lease *b = &table(c)->bucket[bucket];
+	const uint64_t *slots = arg;
+
 	if (atomic_load_explicit(&b->cached, memory_order_relaxed) & *slots)
 		atomic_fetch_and_explicit(&b->cached, ~*slots, memory_order_seq_cst);
-	if (atomic_load_explicit(&b->writers, memory_order_relaxed) & *slots)
-		atomic_fetch_and_explicit(&b->writers, ~*slots, memory_order_seq_cst);
+	if (!(atomic_load_explicit(&b->writers, memory_order_relaxed) & *slots))
+		return;
+	/* It may have been written to until now. */
+	if (c->meta.root)
+		note_change(c, bucket);
+	atomic_fetch_and_explicit(&b->writers, ~*slots, memory_order_seq_cst);
 }
 
 static void clear_slots(struct host_container *c, uint64_t slots)
@@ -215,4 +233,60 @@ uint64_t vidas_host_lease_writers(const struct host_container *c, uint64_t inode
 	const struct vidas_shm_lease *b = &table(c)->bucket[vidas_shm_lease_bucket(inode)];
 
 	return atomic_load_explicit(&b->writers, memory_order_seq_cst);
+}
+
+struct writing {
+	void (*each)(uint32_t bucket, void *arg);
+	void *arg;
+};
+
+static void tell_writing(const struct host_container *c, uint32_t bucket, void *arg)
+{
+	const struct writing *w = arg;
+
+	if (atomic_load_explicit(&table(c)->bucket[bucket].writers, memory_order_relaxed))
+		w->each(bucket, w->arg);
+}
+
+void vidas_host_leases_writing(const struct host_container *c,
+			       void (*each)(uint32_t bucket, void *arg), void *arg)
+{
+	struct writing w = { each, arg };
+
+	each_bucket(c, tell_writing, &w);
+}
+
+void vidas_host_changes_note(const struct host_container *c, uint64_t inode)
+{
+	if (c->meta.root)
+		note_change(c, vidas_shm_lease_bucket(inode));
+}
+
+void vidas_host_changes_lost(const struct host_container *c)
+{
+	if (!c->meta.root)
+		return;
+	atomic_store_explicit(&table(c)->changed_all, 1, memory_order_seq_cst);
+	atomic_store_explicit(&table(c)->changed, 1, memory_order_seq_cst);
+}
+
+bool vidas_host_changes_take(const struct host_container *c,
+			     void (*each)(uint32_t bucket, void *arg), void *arg, bool *all)
+{
+	struct vidas_shm_leases *t = table(c);
+	uint64_t bits;
+
+	*all = false;
+	if (!atomic_load_explicit(&t->changed, memory_order_relaxed))
+		return false;
+	atomic_store_explicit(&t->changed, 0, memory_order_seq_cst);
+	*all = atomic_exchange_explicit(&t->changed_all, 0, memory_order_seq_cst);
+	for (uint32_t i = 0; i < VIDAS_ARRAY_SIZE(t->changes); i++) {
+		if (!atomic_load_explicit(&t->changes[i], memory_order_seq_cst))
+			continue;
+		bits = atomic_exchange_explicit(&t->changes[i], 0, memory_order_seq_cst);
+		for (; bits; bits &= bits - 1)
+			each(i * 64 + (uint32_t)__builtin_ctzll(bits), arg);
+	}
+	return true;
 }

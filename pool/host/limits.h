@@ -49,6 +49,11 @@
  * and how long a waiting request sleeps before it looks whether there is still someone to answer. */
 #define HOST_TICK_US (INT64_C(250) * 1000)
 
+/* Containers that are pushed at once without being asked for, a thread each and its workers; others
+ * wait for their turn. At a stop: how long they all have to get done. */
+#define HOST_PASSES	  16u
+#define HOST_PUSH_STOP_US (INT64_C(30) * 1000 * 1000)
+
 /* At a stop: the time for requests under way to end. */
 #define HOST_STOP_US (INT64_C(10) * 1000 * 1000)
 

@@ -114,6 +114,7 @@ static bool take_signal(struct host *h, int fd, int argc, char **argv)
 static void tick(struct host *h, bool *settled)
 {
 	vidas_host_lanes_tick(h);
+	vidas_host_push_tick(h);
 	if (atomic_exchange_explicit(&h->cleaner_due, false, memory_order_relaxed) ||
 	    vidas_now_us() >= atomic_load_explicit(&h->cleaner_again_us, memory_order_relaxed))
 		vidas_host_cleaner_wake(h);
@@ -186,6 +187,15 @@ static bool stop_lanes(struct host *h)
 		pthread_mutex_unlock(&h->registry);
 	}
 	return over;
+}
+
+/* Told once more to stop: then at once. */
+static bool told_again(void *arg)
+{
+	struct signalfd_siginfo info;
+
+	return read(*(int *)arg, &info, sizeof(info)) == (ssize_t)sizeof(info) &&
+	       info.ssi_signo != SIGHUP;
 }
 
 static void host_init(struct host *h)
@@ -273,6 +283,8 @@ int main(int argc, char **argv)
 	}
 	vidas_host_domains_close(&host);
 	over = stop_lanes(&host);
+	if (err == 0)
+		over = vidas_host_push_stop(&host, told_again, &signals) && over;
 	vidas_host_cleaner_stop(&host);
 	if (err == 0)
 		vidas_log(VIDAS_LOG_NOTICE, "stopped; the pool %s stays as it is%s",

@@ -297,6 +297,7 @@ void vidas_host_resource_touch(struct host_container *c, uint64_t inode,
 
 	if (!c->meta.root)
 		return;
+	vidas_host_changes_note(c, inode);
 	fd = vidas_host_handle_open(c, inode, handle);
 	if (fd < 0)
 		return;

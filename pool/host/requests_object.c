@@ -142,11 +142,13 @@ static int create_new(struct host_request *rq, struct host_container *c, struct 
 /* Others may have cached that the name is not there, or the size that was. */
 static void tell(struct host_container *c, const struct target *t)
 {
-	if (t->file.made)
+	if (t->file.made) {
+		vidas_host_changes_note(c, t->file.parent_inode);
 		vidas_host_recall_changed(c, t->file.parent_inode,
 					  VIDAS_WIRE_RECALL_NAMES | VIDAS_WIRE_RECALL_ATTRS);
-	else if (t->offset + t->size > t->file.size_bytes)
+	} else if (t->offset + t->size > t->file.size_bytes) {
 		vidas_host_recall_changed(c, t->file.inode, VIDAS_WIRE_RECALL_ATTRS);
+	}
 }
 
 static int range_check(const struct target *t)

@@ -314,8 +314,12 @@ static void leave_all(struct host_session *s)
 		if (a)
 			a->left = true;
 		pthread_mutex_unlock(&s->lock);
-		if (a)
-			vidas_host_attachment_release(a);
+		if (!a)
+			break;
+		/* It may have died between a change and saying so. */
+		if (atomic_load_explicit(&a->access, memory_order_relaxed) == VIDAS_WIRE_RW)
+			vidas_host_changes_lost(a->container);
+		vidas_host_attachment_release(a);
 	} while (a);
 }
 

@@ -37,6 +37,7 @@ struct host_container *vidas_host_container_alloc(struct host *h)
 void vidas_host_container_free(struct host_container *c)
 {
 	vidas_sync_close(c->sync);
+	vidas_host_push_free(c);
 	vidas_host_control_discard(c);
 	vidas_host_objects_free(c);
 	vidas_host_disk_close(c);
@@ -145,15 +146,27 @@ static struct host_container **all_containers(struct host *h)
 	return all;
 }
 
-void vidas_host_containers_clean(struct host *h)
+void vidas_host_containers_each(struct host *h, void (*each)(struct host_container *c, void *arg),
+				void *arg)
 {
 	struct host_container **all = all_containers(h);
 
 	for (size_t i = 0; all && all[i]; i++) {
-		vidas_host_suspects_check(all[i]);
+		each(all[i], arg);
 		vidas_host_container_unref(all[i]);
 	}
 	free(all);
+}
+
+static void check_suspects(struct host_container *c, void *arg)
+{
+	(void)arg;
+	vidas_host_suspects_check(c);
+}
+
+void vidas_host_containers_clean(struct host *h)
+{
+	vidas_host_containers_each(h, check_suspects, NULL);
 	free_retired(h);
 	make_spares(h);
 }

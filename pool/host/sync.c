@@ -262,6 +262,11 @@ static int init_locks(struct vidas_sync *s)
 	return err ? -err : -pthread_mutex_init(&s->open_lock, NULL);
 }
 
+void vidas_sync_end(struct vidas_sync *s, bool ended)
+{
+	atomic_store_explicit(&s->ended, ended, memory_order_seq_cst);
+}
+
 int vidas_sync_ready(struct vidas_sync *s)
 {
 	int err = 0;

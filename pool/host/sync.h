@@ -86,6 +86,10 @@ int vidas_sync_open(int tree_fd, int state_fd, const char *root, const char *fil
 		    const struct vidas_sync_hooks *hooks, struct vidas_sync **out);
 void vidas_sync_close(struct vidas_sync *s);
 
+/* From now on what is not in the tree is not taken for deleted: it is about to be removed as a whole. With
+ * `ended` false it goes on as before. */
+void vidas_sync_end(struct vidas_sync *s, bool ended);
+
 /* Opens the store, if it is not open yet. -EINVAL the URL or a filter is wrong, -ENOENT there is no
  * such root now; for the calls below that is -ENOTCONN. */
 int vidas_sync_ready(struct vidas_sync *s);
@@ -105,6 +109,30 @@ struct vidas_sync_moved {
  */
 int vidas_sync_flush(struct vidas_sync *s, const char *path, uint64_t inode,
 		     struct vidas_sync_moved *moved);
+
+/*
+ * What vidasd pushes by itself: whatever changed, is not under write_policy=back, and is as old as its
+ * write_deadline. Where things changed the owner knows, by inode; nothing else is looked at, but for
+ * the list of each directory. Everything that is due is pushed before anything is removed.
+ */
+struct vidas_sync_owed {
+	/* Since when there may be a change of the inode that is not pushed (monotonic), 0: there is
+	 * none. Of a directory: of its names. */
+	int64_t (*changed_us)(void *arg, uint64_t inode);
+	/* It is not due yet: that it changed then is to be known the next time as well. */
+	void (*not_due)(void *arg, uint64_t inode, int64_t changed_us);
+	void *arg;
+	int64_t now_us; /* INT64_MAX: all is due */
+
+	/* Results, INT64_MAX where there is none. */
+	int64_t next_us;  /* when the first of what was not due is */
+	int64_t least_us; /* the least write_deadline of what was looked at */
+	int64_t watch_us; /* the least update_interval of what was looked at and is eager */
+	struct vidas_sync_moved moved;
+	unsigned failed; /* things that could not be pushed, or removed from the store */
+};
+/* 0 or the first error; after an error nothing of this pass may be taken for pushed. */
+int vidas_sync_push_owed(struct vidas_sync *s, struct vidas_sync_owed *o);
 
 /* update: takes over what the store has: a file's bytes, in place, or below a directory every file
  * that differs. -EBUSY if the file has changes not pushed (directories: such files are left alone,

@@ -2,120 +2,9 @@
 #include "pool/host/sync_internal.h"
 
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/xattr.h>
 #include <unistd.h>
-
-/* Files of one flush that are pushed at a time. A store that makes each put durable takes many in
- * the time of one. */
-#define WORKERS 4u
-#define QUEUE	64u
-
-/* A flush of a directory. The walker makes directories and hands files to the workers; where they
- * are all busy it pushes itself. */
-struct flush {
-	struct vidas_sync *s;
-	struct sync_list dirs; /* the walker's own */
-
-	pthread_mutex_t lock; /* guards all below */
-	pthread_cond_t more;
-	char *queue[QUEUE];
-	unsigned head, tail;
-	bool done;
-	struct sync_list again; /* names that are still taken by another kind of thing in the store */
-	struct vidas_sync_moved moved;
-	unsigned timeouts; /* see SYNC_TIMEOUTS */
-	int err;	   /* the first, and its reason */
-	char text[256];
-
-	pthread_t worker[WORKERS];
-	unsigned workers;
-};
-
-static void flush_failed(struct flush *f, int err)
-{
-	pthread_mutex_lock(&f->lock);
-	if (err && !f->err) {
-		f->err = err;
-		snprintf(f->text, sizeof(f->text), "%s", vidas_fail_text());
-	}
-	pthread_mutex_unlock(&f->lock);
-}
-
-static bool gave_up(struct flush *f)
-{
-	bool yes;
-
-	pthread_mutex_lock(&f->lock);
-	yes = f->timeouts >= SYNC_TIMEOUTS;
-	pthread_mutex_unlock(&f->lock);
-	return yes;
-}
-
-static void flush_one(struct flush *f, const char *path)
-{
-	struct vidas_sync_moved moved = { 0 };
-	int err;
-
-	if (gave_up(f))
-		return;
-	vidas_fail_clear();
-	err = sync_push(f->s, path, 0, &moved);
-	if (err == -ENOENT)
-		err = 0; /* deleted since it was listed */
-	pthread_mutex_lock(&f->lock);
-	f->moved.files += moved.files;
-	f->moved.bytes += moved.bytes;
-	sync_count_timeout(&f->timeouts, err, moved.files);
-	if (err == -EISDIR && sync_list_add(&f->again, path) == 0)
-		err = 0;
-	pthread_mutex_unlock(&f->lock);
-	if (err)
-		flush_failed(f, err);
-}
-
-static void *work(void *arg)
-{
-	struct flush *f = arg;
-	char *path;
-
-	pthread_mutex_lock(&f->lock);
-	for (;;) {
-		while (f->head == f->tail && !f->done)
-			pthread_cond_wait(&f->more, &f->lock);
-		if (f->head == f->tail)
-			break;
-		path = f->queue[f->head++ % QUEUE];
-		pthread_mutex_unlock(&f->lock);
-		flush_one(f, path);
-		free(path);
-		pthread_mutex_lock(&f->lock);
-	}
-	pthread_mutex_unlock(&f->lock);
-	return NULL;
-}
-
-static void hand_over(struct flush *f, const char *path)
-{
-	char *copy = strdup(path);
-	bool taken = false;
-
-	pthread_mutex_lock(&f->lock);
-	if (copy && f->workers < WORKERS && f->tail - f->head >= f->workers &&
-	    pthread_create(&f->worker[f->workers], NULL, work, f) == 0)
-		f->workers++;
-	if (copy && f->workers && f->tail - f->head < QUEUE) {
-		f->queue[f->tail++ % QUEUE] = copy;
-		pthread_cond_signal(&f->more);
-		taken = true;
-	}
-	pthread_mutex_unlock(&f->lock);
-	if (taken)
-		return;
-	free(copy);
-	flush_one(f, path);
-}
 
 /* Is an xattr that names a key not there, or this very key? */
 static bool names_only(int fd, const char *xattr, const char *key)
@@ -130,26 +19,34 @@ static bool names_only(int fd, const char *xattr, const char *key)
 	return (size_t)n == strlen(key) && memcmp(value, key, (size_t)n) == 0;
 }
 
-/* Most files of a tree are clean: that is seen here, without a turn and a worker. Doubts are not:
- * they take time. */
+/* Doubts are not clean: they take time. */
+bool sync_is_clean(struct vidas_sync *s, const char *path, const struct stat *st, int fd)
+{
+	struct sync_record rec;
+
+	return S_ISREG(st->st_mode) && sync_known_get(s, path, &rec) == 0 &&
+	       sync_compare(s, &rec, st, fd) == SYNC_SAME && sync_same_attrs(&rec, st) &&
+	       names_only(fd, VIDAS_SYNC_ABSENT, path) && names_only(fd, SYNC_PUSHED, path);
+}
+
+/* Most files of a tree are clean: that is seen here, without a turn and a worker. */
 static bool is_clean(struct vidas_sync *s, int dir, const char *name, const char *path)
 {
 	int fd = sync_open_at(dir, name, O_PATH);
-	struct sync_record rec;
 	struct stat st;
 	bool clean;
 
 	if (fd < 0)
 		return false;
-	clean = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && sync_known_get(s, path, &rec) == 0 &&
-		sync_compare(s, &rec, &st, fd) == SYNC_SAME && sync_same_attrs(&rec, &st) &&
-		names_only(fd, VIDAS_SYNC_ABSENT, path) && names_only(fd, SYNC_PUSHED, path);
+	clean = fstat(fd, &st) == 0 && sync_is_clean(s, path, &st, fd);
 	close(fd);
 	return clean;
 }
 
+/* The flush of a directory: it makes directories itself, files go to the batch. */
 struct walk {
-	struct flush *f;
+	struct sync_batch *batch;
+	struct sync_list *dirs;
 	const char *dir;
 	int fd;
 };
@@ -163,21 +60,20 @@ static int walk_each(void *arg, const char *name)
 
 	err = sync_join(path, w->dir, name);
 	if (err) {
-		flush_failed(w->f, vidas_fail(err, "a path in '%.64s...' is too long for a store",
-					      w->dir));
+		vidas_fail(err, "a path in '%.64s...' is too long for a store", w->dir);
+		sync_batch_failed(w->batch, w->dir, err);
 		return 0;
 	}
 	if (fstatat(w->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return 0;
 	if (S_ISDIR(st.st_mode))
-		return sync_list_add(&w->f->dirs, path);
-	if (!is_clean(w->f->s, w->fd, name, path))
-		hand_over(w->f, path);
+		return sync_list_add(w->dirs, path);
+	if (!is_clean(w->batch->s, w->fd, name, path))
+		sync_batch_push(w->batch, path);
 	return 0;
 }
 
-/* A directory that was renamed before its entries came: they are listed under the old key. */
-static int import_renamed(struct vidas_sync *s, const char *dir, int fd)
+int sync_import_renamed(struct vidas_sync *s, const char *dir, int fd)
 {
 	char key[PATH_MAX];
 	int err = sync_path_xattr(fd, VIDAS_SYNC_ABSENT, key);
@@ -187,73 +83,53 @@ static int import_renamed(struct vidas_sync *s, const char *dir, int fd)
 	return strcmp(key, dir) == 0 ? 0 : vidas_sync_import(s, dir, 0, NULL);
 }
 
-static int walk_directory(struct flush *f, const char *dir)
+static int walk_directory(struct sync_batch *b, struct sync_list *dirs, const char *dir)
 {
-	struct vidas_sync_moved moved = { 0 };
-	struct walk w = { .f = f, .dir = dir };
+	struct walk w = { .batch = b, .dirs = dirs, .dir = dir };
 	int err = 0;
 
-	vidas_fail_clear();
 	if (*dir)
-		err = sync_push(f->s, dir, 0, &moved);
-	if (err) {
-		pthread_mutex_lock(&f->lock);
-		sync_count_timeout(&f->timeouts, err, false);
-		pthread_mutex_unlock(&f->lock);
+		err = sync_batch_push_directory(b, dir);
+	if (err)
 		return err == -ENOENT ? 0 : err;
-	}
-	w.fd = sync_open_at(f->s->tree, dir, O_RDONLY | O_DIRECTORY);
+	w.fd = sync_open_at(b->s->tree, dir, O_RDONLY | O_DIRECTORY);
 	if (w.fd < 0)
 		return w.fd == -ENOENT || w.fd == -ENOTDIR ? 0 : w.fd;
-	err = import_renamed(f->s, dir, w.fd);
+	if (!sync_batch_gave_up(b))
+		err = sync_import_renamed(b->s, dir, w.fd);
 	if (!err)
 		err = sync_each_entry(w.fd, walk_each, &w);
 	close(w.fd);
 	return err;
 }
 
-static void finish_workers(struct flush *f)
-{
-	pthread_mutex_lock(&f->lock);
-	f->done = true;
-	pthread_cond_broadcast(&f->more);
-	pthread_mutex_unlock(&f->lock);
-	for (unsigned i = 0; i < f->workers; i++)
-		pthread_join(f->worker[i], NULL);
-}
-
 /*
  * Everything below `path` is pushed before anything is removed: what was renamed is never gone from
- * both names.
+ * both names. `away`: why there is no store just now, or 0.
  */
-static int flush_tree(struct vidas_sync *s, const char *path, struct vidas_sync_moved *moved)
+static int flush_tree(struct vidas_sync *s, const char *path, int away,
+		      struct vidas_sync_moved *moved)
 {
-	struct flush f = { .s = s };
+	struct sync_list dirs = { 0 };
+	struct sync_batch b;
 	int err;
 
-	pthread_mutex_init(&f.lock, NULL);
-	pthread_cond_init(&f.more, NULL);
-	flush_failed(&f, sync_list_add(&f.dirs, path));
-	for (size_t i = 0; i < f.dirs.count && !gave_up(&f); i++)
-		flush_failed(&f, walk_directory(&f, f.dirs.path[i]));
-	finish_workers(&f);
-	for (size_t i = 0; i < f.again.count && !gave_up(&f); i++) {
-		vidas_fail_clear();
-		err = sync_push(s, f.again.path[i], 0, &f.moved);
-		flush_failed(&f, err == -ENOENT ? 0 : err);
+	sync_batch_begin(&b, s, away);
+	err = sync_list_add(&dirs, path);
+	if (err)
+		sync_batch_failed(&b, path, err);
+	for (size_t i = 0; i < dirs.count; i++) {
+		err = walk_directory(&b, &dirs, dirs.path[i]);
+		if (err)
+			sync_batch_failed(&b, dirs.path[i], err);
 	}
+	sync_batch_finish(&b);
 	vidas_fail_clear();
-	if (!gave_up(&f))
-		flush_failed(&f, sync_remove_gone(s, path, &f.moved));
-	if (f.err && f.text[0])
-		vidas_fail(f.err, "%s", f.text);
-	moved->files += f.moved.files;
-	moved->bytes += f.moved.bytes;
-	sync_list_free(&f.dirs);
-	sync_list_free(&f.again);
-	pthread_cond_destroy(&f.more);
-	pthread_mutex_destroy(&f.lock);
-	return f.err;
+	err = sync_batch_gave_up(&b) ? 0 : sync_remove_gone(s, path, &b.moved);
+	if (err)
+		sync_batch_failed(&b, path, err);
+	sync_list_free(&dirs);
+	return sync_batch_end(&b, moved);
 }
 
 static void note_no_store(int look, const struct stat *st, int err)
@@ -270,8 +146,8 @@ int vidas_sync_flush(struct vidas_sync *s, const char *path, uint64_t inode,
 		     struct vidas_sync_moved *moved)
 {
 	struct vidas_sync_moved total = { 0 };
-	struct stat st;
-	int fd, err;
+	struct stat st = { 0 };
+	int fd, err, away;
 	bool gone;
 
 	vidas_fail_clear();
@@ -279,7 +155,7 @@ int vidas_sync_flush(struct vidas_sync *s, const char *path, uint64_t inode,
 	gone = fd == -ENOENT && !inode && *path && sync_known_kind(s, path);
 	if (fd < 0 && !gone)
 		return fd;
-	err = sync_need_store(s);
+	err = away = sync_need_store(s);
 	if (err && fd >= 0)
 		note_no_store(fd, &st, err);
 	if (fd >= 0)
@@ -288,9 +164,10 @@ int vidas_sync_flush(struct vidas_sync *s, const char *path, uint64_t inode,
 		err = sync_remove_gone(s, path, &total);
 	else if (!err)
 		err = sync_push_above(s, path);
-	if (!err && !gone)
-		err = S_ISDIR(st.st_mode) ? flush_tree(s, path, &total) :
-					    sync_push(s, path, inode, &total);
+	if ((!err || away) && S_ISDIR(st.st_mode))
+		err = flush_tree(s, path, away, &total);
+	else if (!err && !gone)
+		err = sync_push(s, path, inode, &total);
 	if (moved)
 		*moved = total;
 	return err;

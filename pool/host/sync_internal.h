@@ -3,8 +3,8 @@
  * What the files sync_*.c share. sync.c: open, close, whose turn it is; sync_tree.c: opening things
  * in the tree; sync_known.c: records; sync_change.c: what changed; sync_import.c, sync_fetch.c,
  * sync_update.c (a file), sync_renew.c (a directory): from the store;
- * sync_push.c, sync_put.c, sync_conflict.c, sync_remove.c, sync_flush.c: to the store;
- * sync_state.c: states.
+ * sync_push.c, sync_put.c, sync_conflict.c, sync_remove.c, sync_batch.c, sync_flush.c, sync_owed.c: to the
+ * store; sync_state.c: states.
  *
  * Lock order: turn of a directory's inode, of a path, of a file's inode; then sync.lock.
  *
@@ -15,6 +15,7 @@
 #ifndef VIDAS_SYNC_INTERNAL_H
 #define VIDAS_SYNC_INTERNAL_H
 
+#include <dirent.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -67,6 +68,7 @@ struct vidas_sync {
 	int tree, known, stage; /* directories; stage: things that are made, or on their way out */
 	struct vidas_sync_hooks hooks;
 	bool fine_times; /* every change gives an mtime of its own */
+	atomic_bool ended;
 	_Atomic uint64_t stage_next;
 	_Atomic unsigned told; /* enum sync_told: what was logged once */
 
@@ -120,6 +122,8 @@ int sync_apply_attrs(int fd, const struct vidas_backend_stat *from);
 void sync_attrs_of(const struct stat *st, struct vidas_backend_stat *out);
 /* Calls `each` for every entry but "." and ".." of an open directory (a real descriptor, kept). */
 int sync_each_entry(int dir, int (*each)(void *arg, const char *name), void *arg);
+/* The same, with their inodes and types. */
+int sync_each_dirent(int dir, int (*each)(void *arg, const struct dirent *entry), void *arg);
 /* A name in the stage that nobody else uses. */
 void sync_stage_name(struct vidas_sync *s, const char *what, char out[static 64]);
 
@@ -274,6 +278,12 @@ int sync_remove_gone(struct vidas_sync *s, const char *path, struct vidas_sync_m
  * 0 if nothing is. */
 int sync_conflict_keep(struct vidas_sync *s, const char *path, struct vidas_backend_stat *st);
 
+/* Before `dir` is gone through: if it was renamed while its entries were absent they come now, as they
+ * are listed under the old key. `fd` is the directory. */
+int sync_import_renamed(struct vidas_sync *s, const char *dir, int fd);
+/* Is a regular file certainly as pushed last, under this name, and of the same mode and owner? */
+bool sync_is_clean(struct vidas_sync *s, const char *path, const struct stat *st, int fd);
+
 /* Counts *timeouts on: of `err`, which a file ended with, and whether it was moved. */
 static inline void sync_count_timeout(unsigned *timeouts, int err, bool moved)
 {
@@ -290,6 +300,46 @@ struct sync_list {
 };
 int sync_list_add(struct sync_list *l, const char *path);
 void sync_list_free(struct sync_list *l);
+
+/*
+ * Many files to the store (sync_batch.c). Its owner hands paths over; workers push them; where they
+ * are all busy he does himself. A store that makes each put durable takes many in the time of one.
+ * After SYNC_TIMEOUTS, or if the store is away from the beginning, files are only marked with why.
+ */
+#define SYNC_BATCH_WORKERS 4u
+#define SYNC_BATCH_QUEUE   64u
+
+struct sync_batch {
+	struct vidas_sync *s;
+	bool away;
+
+	pthread_mutex_t lock; /* guards all below */
+	pthread_cond_t more;
+	char *queue[SYNC_BATCH_QUEUE];
+	unsigned head, tail;
+	bool done;
+	struct sync_list again; /* names that are still taken by another kind of thing in the store */
+	struct vidas_sync_moved moved;
+	unsigned timeouts; /* see SYNC_TIMEOUTS */
+	unsigned failed;   /* things that were not pushed */
+	int err;	   /* the first, and its reason */
+	char text[256];
+
+	pthread_t worker[SYNC_BATCH_WORKERS];
+	unsigned workers;
+};
+
+/* `away`: why the store cannot be had (vidas_fail_text() has words), or 0. */
+void sync_batch_begin(struct sync_batch *b, struct vidas_sync *s, int away);
+void sync_batch_push(struct sync_batch *b, const char *path);
+/* At once, by the caller; what goes wrong is his to note. 0 when the batch has given up. */
+int sync_batch_push_directory(struct sync_batch *b, const char *path);
+void sync_batch_failed(struct sync_batch *b, const char *path, int err);
+bool sync_batch_gave_up(struct sync_batch *b);
+/* Returns when all is pushed; removals may come afterwards. */
+void sync_batch_finish(struct sync_batch *b);
+/* Frees it, adds to *moved; the first error. */
+int sync_batch_end(struct sync_batch *b, struct vidas_sync_moved *moved);
 
 /* Errors of a file (sync_state.c): kept on it until a push or fetch succeeds; returns `err`. */
 int sync_note_error(int fd, int err);

@@ -60,6 +60,9 @@ int sync_remove_one(struct vidas_sync *s, const char *path, struct vidas_sync_mo
 	struct sync_record rec;
 	int err;
 
+	/* After it was seen that it is not in the tree: see vidas_sync_end(). */
+	if (atomic_load_explicit(&s->ended, memory_order_seq_cst))
+		return vidas_fail(-ESHUTDOWN, "the container is destroyed");
 	err = sync_known_get(s, path, &rec);
 	if (err && err != -ENOENT)
 		return err;
@@ -121,6 +124,8 @@ static int remove_directory(struct vidas_sync *s, const char *path)
 
 	if (in_tree(s, path, true))
 		return 0;
+	if (atomic_load_explicit(&s->ended, memory_order_seq_cst))
+		return -ESHUTDOWN;
 	if (s->caps & VIDAS_BACKEND_DIRECTORIES)
 		err = vidas_store_rmdir(s->store, path);
 	/* What is left in it was never known here, or has to stay for now. What does not even show

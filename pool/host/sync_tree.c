@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "pool/host/sync_internal.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <stdio.h>
@@ -114,7 +113,7 @@ void sync_attrs_of(const struct stat *st, struct vidas_backend_stat *out)
 	};
 }
 
-int sync_each_entry(int dir, int (*each)(void *arg, const char *name), void *arg)
+int sync_each_dirent(int dir, int (*each)(void *arg, const struct dirent *entry), void *arg)
 {
 	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct dirent *entry;
@@ -137,10 +136,29 @@ int sync_each_entry(int dir, int (*each)(void *arg, const char *name), void *arg
 			break;
 		}
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			err = each(arg, entry->d_name);
+			err = each(arg, entry);
 	}
 	closedir(d);
 	return err;
+}
+
+struct by_name {
+	int (*each)(void *arg, const char *name);
+	void *arg;
+};
+
+static int each_name(void *arg, const struct dirent *entry)
+{
+	const struct by_name *by = arg;
+
+	return by->each(by->arg, entry->d_name);
+}
+
+int sync_each_entry(int dir, int (*each)(void *arg, const char *name), void *arg)
+{
+	struct by_name by = { each, arg };
+
+	return sync_each_dirent(dir, each_name, &by);
 }
 
 void sync_stage_name(struct vidas_sync *s, const char *what, char out[static 64])

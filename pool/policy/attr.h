@@ -15,6 +15,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #define VIDAS_XATTR_PREFIX "user.vidas."
@@ -38,10 +39,12 @@ enum vidas_attr_kind {
 struct vidas_attr {
 	const char *name; /* without the prefix */
 	enum vidas_attr_kind kind;
-	/* What may be set, up to a NULL; an empty list: read-only; NULL: checked elsewhere. */
+	/* What may be set, up to a NULL; an empty list: read-only; NULL: checked by `check`, or where
+	 * it is set if there is none. */
 	const char *const *values;
-	const char *fallback; /* policies: the value where none is set */
-	const char *summary;  /* one line, for `vidas policy --help` and the schema */
+	int (*check)(const char *text); /* a policy's other values: 0, -EINVAL in words */
+	const char *fallback;		/* policies: the value where none is set */
+	const char *summary;		/* one line, for `vidas policy --help` and the schema */
 };
 
 /* The table, in the order of xattr-schema.md, ended by one whose name is NULL. */
@@ -51,6 +54,9 @@ extern const struct vidas_attr vidas_attrs[];
  * store it by. NULL: not one of ours. `*ours` (may be NULL) says
  * whether the name has our prefix: such a name that is not in the table is -EINVAL to set, -ENODATA to get. */
 const struct vidas_attr *vidas_attr_find(const char *xattr, bool *ours);
+
+/* The longest value that any policy can have, and its NUL. */
+#define VIDAS_POLICY_BYTES 32
 
 /* May `value` be set? -EPERM read-only, -EINVAL no such value (the reason lists the right ones). */
 int vidas_attr_check(const struct vidas_attr *attr, const void *value, size_t bytes);
@@ -63,7 +69,30 @@ int vidas_attr_check(const struct vidas_attr *attr, const void *value, size_t by
 ssize_t vidas_policy_get(int tree_fd, const char *path, const struct vidas_attr *attr, char *value,
 			 size_t size, bool *inherited);
 
+/* What is stored on the file or directory `fd` (may be O_PATH) itself, NUL-terminated; its length. Domains
+ * can store anything in their own xattrs: what is no value is -ENODATA, as if it were not there. */
+ssize_t vidas_policy_stored(int fd, const struct vidas_attr *attr, char value[VIDAS_POLICY_BYTES]);
+
 /* Is policy `name` at `path` effectively `value`? */
 bool vidas_policy_is(int tree_fd, const char *path, const char *name, const char *value);
+
+/* "30s", "500ms", "5m", "1h": -EINVAL in words if it is none, or below or above what may be set. */
+#define VIDAS_DURATION_MIN_US (INT64_C(250) * 1000)
+#define VIDAS_DURATION_MAX_US (INT64_C(24) * 3600 * 1000 * 1000)
+int vidas_duration_parse(const char *text, int64_t *us);
+
+/*
+ * The policies that vidasd acts on by itself, for who goes through a tree from above: begin with the
+ * defaults, and at each thing on the way have overridden what is stored there.
+ */
+enum vidas_write_policy { VIDAS_WRITE_THROUGH, VIDAS_WRITE_BACK, VIDAS_WRITE_ASYNC };
+struct vidas_policies {
+	enum vidas_write_policy write;
+	bool eager;
+	int64_t write_deadline_us, update_interval_us;
+};
+void vidas_policies_default(struct vidas_policies *p);
+/* By what is stored on `fd`, as above. */
+void vidas_policies_override(struct vidas_policies *p, int fd);
 
 #endif

@@ -7,36 +7,50 @@
 
 #include "pool/base/base.h"
 
-static const char *const write_policies[] = { "through", "back", NULL };
+static const char *const write_policies[] = { "through", "back", "async", NULL };
 static const char *const update_policies[] = { "lazy", "eager", NULL };
 static const char *const booleans[] = { "true", "false", NULL };
 static const char *const go[] = { "1", NULL };
 static const char *const nothing[] = { NULL };
 
+static int check_duration(const char *text)
+{
+	int64_t us;
+
+	return vidas_duration_parse(text, &us);
+}
+
 const struct vidas_attr vidas_attrs[] = {
-	{ "write_policy", VIDAS_ATTR_POLICY, write_policies, "back",
-	  "through: close and fsync of a written file push it; back: only flush and fsync do" },
-	{ "update_policy", VIDAS_ATTR_POLICY, update_policies, "lazy",
-	  "lazy: the pool's copy changes only by update; eager: opening a file takes over a newer version" },
-	{ "synchronized", VIDAS_ATTR_POLICY, booleans, "false",
+	{ "write_policy", VIDAS_ATTR_POLICY, write_policies, NULL, "async",
+	  "through: close and fsync of a written file push it; back: only flush, fsync and unmounting do; "
+	  "async: so does vidasd, within write_deadline" },
+	{ "write_deadline", VIDAS_ATTR_POLICY, NULL, check_duration, "30s",
+	  "how long vidasd may leave a change unpushed under async: a number with ms, s, m or h" },
+	{ "update_policy", VIDAS_ATTR_POLICY, update_policies, NULL, "lazy",
+	  "lazy: the pool's copy changes only by update; eager: opening a file takes over a newer version, "
+	  "and vidasd looks for them every update_interval" },
+	{ "update_interval", VIDAS_ATTR_POLICY, NULL, check_duration, "30s",
+	  "how often vidasd looks at the store under eager: a number with ms, s, m or h" },
+	{ "synchronized", VIDAS_ATTR_POLICY, booleans, NULL, "false",
 	  "default for objects made on the file: reads and writes atomic over their range" },
-	{ "state", VIDAS_ATTR_INFO, nothing, NULL,
+	{ "state", VIDAS_ATTR_INFO, nothing, NULL, NULL,
 	  "clean, dirty, absent, fetching, flushing or conflict" },
-	{ "locality", VIDAS_ATTR_INFO, nothing, NULL,
+	{ "locality", VIDAS_ATTR_INFO, nothing, NULL, NULL,
 	  "bytes in the pool, objects, and which domains have them" },
-	{ "error", VIDAS_ATTR_INFO, nothing, NULL,
+	{ "error", VIDAS_ATTR_INFO, nothing, NULL, NULL,
 	  "why the last push or fetch of the file failed; empty if it did not" },
-	{ "etag", VIDAS_ATTR_INFO, nothing, NULL,
+	{ "etag", VIDAS_ATTR_INFO, nothing, NULL, NULL,
 	  "the version that pool and store last agreed on" },
-	{ "container", VIDAS_ATTR_INFO, nothing, NULL, "the name of the container" },
-	{ "name", VIDAS_ATTR_INFO, nothing, NULL, "the file's URL in the store" },
-	{ "flush", VIDAS_ATTR_ACTION, go, NULL, "push what changed; returns when it is there" },
-	{ "update", VIDAS_ATTR_ACTION, go, NULL, "take over what the store has" },
-	{ "domains", VIDAS_ATTR_CONTAINER, NULL, NULL,
+	{ "container", VIDAS_ATTR_INFO, nothing, NULL, NULL, "the name of the container" },
+	{ "name", VIDAS_ATTR_INFO, nothing, NULL, NULL, "the file's URL in the store" },
+	{ "flush", VIDAS_ATTR_ACTION, go, NULL, NULL,
+	  "push what changed; returns when it is there" },
+	{ "update", VIDAS_ATTR_ACTION, go, NULL, NULL, "take over what the store has" },
+	{ "domains", VIDAS_ATTR_CONTAINER, NULL, NULL, NULL,
 	  "which domains may attach the container: \"2,3:ro\"" },
-	{ "root", VIDAS_ATTR_CONTAINER, nothing, NULL,
+	{ "root", VIDAS_ATTR_CONTAINER, nothing, NULL, NULL,
 	  "the URL of the store behind the container" },
-	{ "initiator", VIDAS_ATTR_CONTAINER, nothing, NULL,
+	{ "initiator", VIDAS_ATTR_CONTAINER, nothing, NULL, NULL,
 	  "the domain that created the container" },
 	{ 0 },
 };
@@ -69,11 +83,19 @@ static void value_show(const void *value, size_t bytes, char out[static 40])
 
 int vidas_attr_check(const struct vidas_attr *attr, const void *value, size_t bytes)
 {
-	char given[40], right[128] = "";
+	char given[40], right[128] = "", text[VIDAS_POLICY_BYTES];
 	size_t used = 0;
 
-	if (!attr->values)
+	if (!attr->values && !attr->check)
 		return 0;
+	if (attr->check && bytes < sizeof(text) && !memchr(value, 0, bytes)) {
+		memcpy(text, value, bytes);
+		text[bytes] = '\0';
+		return attr->check(text);
+	}
+	if (attr->check)
+		return vidas_fail(-EINVAL, "%s%s cannot be a value of %zu bytes",
+				  VIDAS_XATTR_PREFIX, attr->name, bytes);
 	if (!attr->values[0])
 		return vidas_fail(-EPERM, "%s%s is read-only", VIDAS_XATTR_PREFIX, attr->name);
 	for (const char *const *v = attr->values; *v; v++) {

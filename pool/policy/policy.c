@@ -13,9 +13,7 @@
 
 #include "pool/base/base.h"
 
-/* The longest value that any policy can have, and its NUL. */
-#define VALUE_BYTES 32
-#define NAME_BYTES  64
+#define NAME_BYTES 64
 
 static int open_beneath(int dir, const char *path, int flags)
 {
@@ -28,54 +26,37 @@ static int open_beneath(int dir, const char *path, int flags)
 	return fd < 0 ? -errno : (int)fd;
 }
 
-/* The raw xattr of what is at `path`, directory or file. */
-static ssize_t stored_raw(int tree_fd, const char *path, const char *name, char *value, size_t size)
+ssize_t vidas_policy_stored(int fd, const struct vidas_attr *attr, char value[VIDAS_POLICY_BYTES])
 {
-	char link[32];
-	struct stat st;
-	ssize_t n;
-	int fd;
-
-	fd = open_beneath(tree_fd, path, O_RDONLY | O_DIRECTORY);
-	if (fd >= 0) {
-		n = fgetxattr(fd, name, value, size);
-	} else if (fd == -ENOTDIR) {
-		/* Not opened for real: it may be a FIFO or a device. */
-		fd = open_beneath(tree_fd, path, O_PATH);
-		if (fd < 0)
-			return fd;
-		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-		if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
-			n = getxattr(link, name, value, size);
-		} else {
-			n = -1;
-			errno = ENODATA;
-		}
-	} else {
-		return fd;
-	}
-	if (n < 0)
-		n = -errno;
-	close(fd);
-	return n;
-}
-
-/* Is a right value of `attr` stored at `path`? Domains can store anything in their own xattrs, and
- * what is no value is as if it were not there. */
-static ssize_t stored(int tree_fd, const char *path, const struct vidas_attr *attr, char *value)
-{
-	char name[NAME_BYTES];
+	char name[NAME_BYTES], link[32];
 	ssize_t n;
 
 	snprintf(name, sizeof(name), "%s%s", VIDAS_XATTR_PREFIX, attr->name);
-	n = stored_raw(tree_fd, path, name, value, VALUE_BYTES - 1);
+	/* By its path: `fd` may be O_PATH. */
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = getxattr(link, name, value, VIDAS_POLICY_BYTES - 1);
 	if (n < 0)
-		return n;
+		return -errno;
 	value[n] = '\0';
-	for (const char *const *v = attr->values; v && *v; v++)
-		if (strlen(*v) == (size_t)n && memcmp(*v, value, (size_t)n) == 0)
-			return n;
+	if (vidas_attr_check(attr, value, (size_t)n) == 0)
+		return n;
+	vidas_fail_clear();
 	return -ENODATA;
+}
+
+static ssize_t stored(int tree_fd, const char *path, const struct vidas_attr *attr, char *value)
+{
+	int fd = open_beneath(tree_fd, path, O_PATH);
+	struct stat st;
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	n = fstat(fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) ?
+		    vidas_policy_stored(fd, attr, value) :
+		    -ENODATA;
+	close(fd);
+	return n;
 }
 
 static ssize_t answer(const char *found, char *value, size_t size)
@@ -92,7 +73,7 @@ ssize_t vidas_policy_get(int tree_fd, const char *path, const struct vidas_attr 
 			 size_t size, bool *inherited)
 {
 	char at[PATH_MAX];
-	char found[VALUE_BYTES];
+	char found[VIDAS_POLICY_BYTES];
 	size_t length = strlen(path);
 
 	if (attr->kind != VIDAS_ATTR_POLICY || !vidas_path_ok(path, length))
@@ -121,7 +102,7 @@ ssize_t vidas_policy_get(int tree_fd, const char *path, const struct vidas_attr 
 
 bool vidas_policy_is(int tree_fd, const char *path, const char *name, const char *value)
 {
-	char have[VALUE_BYTES];
+	char have[VIDAS_POLICY_BYTES];
 
 	for (const struct vidas_attr *a = vidas_attrs; a->name; a++)
 		if (strcmp(a->name, name) == 0)

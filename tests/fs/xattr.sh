@@ -25,7 +25,7 @@ run_xattr() {
 	same 1 "$(value trusted.t f)"
 
 	# Policies: a default, inherited from a directory, set on the file; listed only where set.
-	same back "$(value user.vidas.write_policy f)"
+	same async "$(value user.vidas.write_policy f)"
 	setfattr -n user.vidas.write_policy -v through d
 	touch d/below
 	same through "$(value user.vidas.write_policy d/below)"

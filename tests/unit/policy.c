@@ -55,7 +55,7 @@ static void test_check(void)
 					 47),
 			-EINVAL);
 	CU_ASSERT_PTR_NOT_NULL(strstr(vidas_fail_text(), "'Back?? and"));
-	CU_ASSERT_PTR_NOT_NULL(strstr(vidas_fail_text(), "through, back"));
+	CU_ASSERT_PTR_NOT_NULL(strstr(vidas_fail_text(), "through, back, async"));
 	CU_ASSERT_EQUAL(vidas_attr_check(flush, "1", 1), 0);
 	CU_ASSERT_EQUAL(vidas_attr_check(flush, "0", 1), -EINVAL);
 	CU_ASSERT_EQUAL(vidas_attr_check(vidas_attr_find("user.vidas.state", NULL), "clean", 5),
@@ -63,6 +63,31 @@ static void test_check(void)
 	CU_ASSERT_EQUAL(vidas_attr_check(vidas_attr_find("user.vidas.root", NULL), "x", 1), -EPERM);
 	CU_ASSERT_EQUAL(vidas_attr_check(vidas_attr_find("user.vidas.domains", NULL), "2,3:ro", 6),
 			0);
+}
+
+static void test_durations(void)
+{
+	static const char *const wrong[] = { "",      "30",	     "s",   "-1s",  "1.5s",
+					     "249ms", "0s",	     "25h", "30 s", "30S",
+					     "30sec", "9999999999h", "1s\n" };
+	const struct vidas_attr *a = vidas_attr_find("user.vidas.write_deadline", NULL);
+	int64_t us = 0;
+
+	CU_ASSERT_EQUAL(vidas_duration_parse("250ms", &us), 0);
+	CU_ASSERT_EQUAL(us, 250000);
+	CU_ASSERT_EQUAL(vidas_duration_parse("30s", &us), 0);
+	CU_ASSERT_EQUAL(us, 30000000);
+	CU_ASSERT_EQUAL(vidas_duration_parse("90m", &us), 0);
+	CU_ASSERT_EQUAL(us, INT64_C(5400000000));
+	CU_ASSERT_EQUAL(vidas_duration_parse("24h", &us), 0);
+	CU_ASSERT_EQUAL(us, VIDAS_DURATION_MAX_US);
+	for (size_t i = 0; i < VIDAS_ARRAY_SIZE(wrong); i++) {
+		CU_ASSERT_EQUAL(vidas_duration_parse(wrong[i], &us), -EINVAL);
+		CU_ASSERT_EQUAL(vidas_attr_check(a, wrong[i], strlen(wrong[i])), -EINVAL);
+	}
+	CU_ASSERT_EQUAL(vidas_attr_check(a, "5s and more\0", 12), -EINVAL);
+	CU_ASSERT_EQUAL(vidas_attr_check(a, "5sss", 2), 0);
+	CU_ASSERT_EQUAL(vidas_attr_check(a, "5s\0", 3), -EINVAL);
 }
 
 static int top;
@@ -105,8 +130,8 @@ static void test_inherit(void)
 	CU_ASSERT_EQUAL(mkfifoat(top, "a/pipe", 0644), 0);
 	CU_ASSERT_EQUAL(symlinkat("../c", top, "a/link"), 0);
 	close(openat(top, "a/b/f", O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
-	expect("a/b/f", "back", true);
-	expect("", "back", true);
+	expect("a/b/f", "async", true);
+	expect("", "async", true);
 	set("", "through");
 	expect("a/b/f", "through", true);
 	expect("", "through", false);
@@ -139,4 +164,35 @@ static void test_inherit(void)
 	CU_ASSERT_EQUAL(system(command), 0); /* NOLINT(cert-env33-c) */
 }
 
-UNIT_MAIN("policy", { "names", test_find }, { "values", test_check }, { "inherited", test_inherit })
+static void test_override(void)
+{
+	char dir[] = "vidas-policies-XXXXXX";
+	struct vidas_policies p;
+	int fd;
+
+	CU_ASSERT_FATAL(mkdtemp(dir) != NULL);
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	CU_ASSERT_FATAL(fd >= 0);
+	vidas_policies_default(&p);
+	CU_ASSERT(p.write == VIDAS_WRITE_ASYNC && !p.eager);
+	CU_ASSERT_EQUAL(p.write_deadline_us, 30000000);
+	CU_ASSERT_EQUAL(p.update_interval_us, 30000000);
+	CU_ASSERT_EQUAL(fsetxattr(fd, "user.vidas.update_policy", "eager", 5, 0), 0);
+	CU_ASSERT_EQUAL(fsetxattr(fd, "user.vidas.write_deadline", "2s", 2, 0), 0);
+	CU_ASSERT_EQUAL(fsetxattr(fd, "user.vidas.update_interval", "soon", 4, 0), 0);
+	vidas_policies_override(&p, fd);
+	CU_ASSERT(p.write == VIDAS_WRITE_ASYNC && p.eager);
+	CU_ASSERT_EQUAL(p.write_deadline_us, 2000000);
+	CU_ASSERT_EQUAL(p.update_interval_us, 30000000);
+	CU_ASSERT_EQUAL(fsetxattr(fd, "user.vidas.write_policy", "back", 4, 0), 0);
+	CU_ASSERT_EQUAL(fremovexattr(fd, "user.vidas.write_deadline"), 0);
+	vidas_policies_override(&p, fd);
+	CU_ASSERT(p.write == VIDAS_WRITE_BACK && p.eager);
+	CU_ASSERT_EQUAL(p.write_deadline_us, 2000000);
+	close(fd);
+	CU_ASSERT_EQUAL(rmdir(dir), 0);
+}
+
+UNIT_MAIN("policy", { "names", test_find }, { "values", test_check },
+	  { "durations", test_durations }, { "inherited", test_inherit },
+	  { "on the way down", test_override })
