@@ -39,34 +39,34 @@ path_out() {
 	same small "$(cat "$a/run1/note.txt")"
 	: >"$a/empty"
 	flush "$b"
-	same "$(checksum <"$a/run1/field.dat")" "$(store_sum run1/field.dat)" "what a flush left in the store"
-	same small "$(store_cat run1/note.txt)"
-	same "empty run1/field.dat run1/note.txt" "$(store_names | xargs)" "names in the store"
+	same "$(checksum <"$a/run1/field.dat")" "$(store cat run1/field.dat | checksum)" "what a flush left in the store"
+	same small "$(store cat run1/note.txt)"
+	same "empty run1/field.dat run1/note.txt" "$(store names | xargs)" "names in the store"
 	echo "synced" >"$a/run1/synced"
 	sync "$a/run1/synced"
-	same synced "$(store_cat run1/synced)" "what fsync left in the store"
+	same synced "$(store cat run1/synced)" "what fsync left in the store"
 	setfattr -n user.vidas.write_policy -v through "$a/run1"
 	echo "closed" >"$b/run1/closed"
-	same closed "$(store_cat run1/closed)" "what close left in the store under write_policy=through"
+	same closed "$(store cat run1/closed)" "what close left in the store under write_policy=through"
 	same clean "$(attribute state "$a/run1/closed")"
 }
 
 # What a client of the store does is seen by update, under eager by opening.
 path_in() {
-	echo "changed there" | store_put run1/note.txt
-	echo "new there" | store_put run1/new.txt
+	echo "changed there" | store put run1/note.txt
+	echo "new there" | store put run1/new.txt
 	same small "$(cat "$a/run1/note.txt")" "before an update"
 	update "$a"
 	same "changed there" "$(cat "$b/run1/note.txt")" "after an update"
 	same "new there" "$(cat "$a/run1/new.txt")"
-	store_remove run1/new.txt
+	store remove run1/new.txt
 	update "$a/run1"
 	[ ! -e "$b/run1/new.txt" ] || fail "it is gone in the store, and still here after an update"
 	setfattr -n user.vidas.update_policy -v eager "$a/run1"
-	echo "changed again" | store_put run1/note.txt
+	echo "changed again" | store put run1/note.txt
 	wait_for 10 grep -q again "$b/run1/note.txt"
 	head -c 9000001 /dev/urandom >"$VIDAS_TMP/there"
-	store_put run1/field.dat <"$VIDAS_TMP/there"
+	store put run1/field.dat <"$VIDAS_TMP/there"
 	update "$b/run1/field.dat"
 	cmp "$VIDAS_TMP/there" "$a/run1/field.dat"
 }
@@ -74,15 +74,15 @@ path_in() {
 # Changed on both sides: both are kept, here and there.
 path_conflict() {
 	echo "ours" >"$a/empty"
-	echo "theirs" | store_put empty
+	echo "theirs" | store put empty
 	refuses any update "$a/empty" 2>/dev/null
 	flush "$a/empty" || true
-	same ours "$(store_cat empty)" "the name itself has what was pushed"
+	same ours "$(store cat empty)" "the name itself has what was pushed"
 	same conflict "$(attribute state "$b/empty")"
 	local kept
 	kept=$(cd "$b" && ls -d empty.vidas-conflict-*)
 	same theirs "$(cat "$b/$kept")"
-	same theirs "$(store_cat "$kept")"
+	same theirs "$(store cat "$kept")"
 	rm "$a/$kept"
 	flush "$a"
 	echo "settled" >"$a/empty"
@@ -107,8 +107,8 @@ path_names() {
 	rm -r "$a/gone"
 	chmod 600 "$a/empty"
 	flush "$a"
-	same "moved/dangling moved/link moved/sub/deux moved/sub/one" "$(store_names | grep ^moved | xargs)"
-	! store_names | grep -q '^dir\|^gone' || fail "old names are still in the store: $(store_names | xargs)"
+	same "moved/dangling moved/link moved/sub/deux moved/sub/one" "$(store names | grep ^moved | xargs)"
+	! store names | grep -q '^dir\|^gone' || fail "old names are still in the store: $(store names | xargs)"
 	admin container create again --root "$root" --domains 1
 	local again=$VIDAS_TMP/1/again
 	wait_for 5 test -d "$again"
