@@ -17,7 +17,7 @@ verbose=no jobs=1 list=no wanted=()
 
 groups() { # those with a folder, quick and basic ones first
 	local d
-	for d in unit backend domains e2e fs posix crash fuzz docs bench style; do echo $d; done |
+	for d in unit backend domains e2e fs litmus posix crash fuzz docs bench style; do echo $d; done |
 		cat - <(cd tests && ls -d */ | tr -d /) | awk '$1 != "lib" && !n[$1]++' |
 		while read -r d; do [ ! -d "tests/$d" ] || printf '%s ' "$d"; done
 }

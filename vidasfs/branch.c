@@ -123,6 +123,8 @@ static int attach(const char *name, struct vidas_branch **out)
 	b->volatile_pool = fs.f_type == TMPFS_MAGIC;
 	b->readonly = vidas_tree_readonly(b->tree);
 	b->rooted = vidas_tree_rooted(b->tree);
+	atomic_init(&b->relaxed, vidas_tree_relaxed(b->tree));
+	atomic_init(&b->policies, 1);
 	probe_handles(b);
 	atomic_init(&b->refs, 1);
 	*out = b;

@@ -46,6 +46,8 @@ struct vidas_options {
 	char *container, *subdir;
 	char *log; /* file for the log once in the background; NULL: the journal */
 	unsigned timeout_seconds;
+	char *consistency; /* where no policy says otherwise; NULL: strict */
+	unsigned relaxed_seconds;
 	int nopassthrough;
 	int foreground, debug, help, version;
 	char *mountpoint;
@@ -84,6 +86,8 @@ struct vidas_branch {
 	bool volatile_pool;	     /* on a tmpfs: there is nothing to sync to */
 	_Atomic bool no_handles;     /* open_by_handle_at is refused: descriptors stay */
 	_Atomic bool no_passthrough; /* the kernel refuses its files as backing ones */
+	_Atomic bool relaxed;	     /* a policy `consistency` may be found in it */
+	_Atomic uint32_t policies;   /* counts what is known to have changed of these; from 1 */
 	char name[VIDAS_NAME_MAX + 1];
 };
 
@@ -122,6 +126,7 @@ void vidas_names_free(struct vidas_names *n);
 
 /* Nodes (node.c) --------------------------------------------------------------------------------- */
 
+struct vidas_attr;	 /* pool/policy/attr.h */
 struct vidas_lock_owner; /* lock.c */
 struct vidas_window;	 /* io.c */
 
@@ -132,9 +137,10 @@ struct vidas_node_key {
 
 struct vidas_node {
 	struct vidas_node_key key;
-	mode_t type;	       /* S_IFMT bits; never changes */
-	_Atomic bool imported; /* rooted directories: the backend's entries are in the tree */
-	_Atomic bool cached;   /* the kernel was ever allowed to cache its attributes */
+	mode_t type;		  /* S_IFMT bits; never changes */
+	_Atomic bool imported;	  /* rooted directories: the backend's entries are in the tree */
+	_Atomic bool cached;	  /* the kernel was ever allowed to cache its attributes */
+	_Atomic uint32_t relaxed; /* relaxed.c */
 
 	/* Shard lock. */
 	UT_hash_handle hh;
@@ -223,6 +229,8 @@ void vidas_lease_enter(void);
 void vidas_lease_leave(void);
 double vidas_lease_names(struct vidas_node *dir);
 double vidas_lease_attrs(struct vidas_node *n);
+/* A lease on the attributes, even where they may be cached without one; until the section is left. */
+bool vidas_lease_hold(struct vidas_node *n);
 /* The attributes, and for how long they may be cached. */
 int vidas_lease_stat(struct vidas_node *n, int fd, struct stat *st, double *timeout);
 /* A change that was just made: returns when no other domain answers from before. Not in a section. */
@@ -233,6 +241,28 @@ void vidas_lease_recall(void *arg, struct vidas_tree *t, uint64_t ino, uint32_t 
 void vidas_lease_drop_names(void);		   /* all names that the kernel caches */
 void vidas_lease_drop_attrs(struct vidas_node *n); /* its attributes */
 void vidas_lease_init(void);			   /* finds out what the kernel can; once mounted */
+
+/* Relaxed consistency (relaxed.c) ----------------------------------------------------------------- */
+
+/* The attribute `consistency` as it is on this mount: -o consistency= is its default. */
+int vidas_relaxed_init(void);
+bool vidas_relaxed_attr(const struct vidas_attr *attr);
+/* An attribute of the table, with its default on this mount. */
+const struct vidas_attr *vidas_attr_here(const struct vidas_attr *attr);
+/*
+ * Is the effective consistency of the node `relaxed`? Then the kernel may cache its names and
+ * attributes for -o relaxed_timeout=, without a lease. Costs nothing in a container in which the
+ * policy was never set.
+ */
+bool vidas_node_relaxed(struct vidas_node *n);
+/* The node was found in `dir`; `fd`: any of its inode. In the section that caches it. */
+void vidas_relaxed_found(struct vidas_node *dir, struct vidas_node *n, int fd);
+/* An open begins: what the kernel answers from then on is not older than that. */
+void vidas_relaxed_open(struct vidas_node *n);
+/* May this open, which is not in passthrough, use the kernel's page cache? */
+bool vidas_relaxed_pages(struct vidas_node *n, int flags);
+/* All is to be looked for again; `any`: it is known that the policy is set on something. */
+void vidas_relaxed_renew(struct vidas_branch *b, bool any);
 
 /* The caller (identity.c) ------------------------------------------------------------------------ */
 

@@ -113,7 +113,7 @@ static bool read_mapped(fuse_req_t req, struct vidas_node *n, int fd, size_t siz
 	struct stat st;
 	bool done = false;
 
-	if (vidas_lease_attrs(n) <= 0 || !window_get(n, fd, (size_t)off + size))
+	if (!vidas_lease_hold(n) || !window_get(n, fd, (size_t)off + size))
 		return false;
 	/* Who has the reply may close the file. */
 	vidas_node_ref(n);

@@ -114,6 +114,8 @@ double vidas_lease_names(struct vidas_node *dir)
 {
 	struct vidas_tree *t = dir->key.branch->tree;
 
+	if (mine && vidas_node_relaxed(dir))
+		return vidas_fs.options.relaxed_seconds;
 	if (!mine || !atomic_load_explicit(&vidas_fs.epoch, memory_order_relaxed) ||
 	    !vidas_tree_cache_names(t, dir->key.ino))
 		return 0;
@@ -134,17 +136,23 @@ int vidas_lease_stat(struct vidas_node *n, int fd, struct stat *st, double *time
 
 double vidas_lease_attrs(struct vidas_node *n)
 {
-	struct vidas_tree *t = n->key.branch->tree;
+	bool relaxed = mine && vidas_node_relaxed(n);
 
 	/* Our kernel knows of what is written here, but not that a store has changed the times: on a
 	 * tmpfs it has not. */
-	if (!mine ||
-	    (!n->key.branch->volatile_pool &&
-	     atomic_load_explicit(&n->writers, memory_order_relaxed)) ||
-	    !vidas_tree_cache_attrs(t, n->key.ino))
+	if (!relaxed && !n->key.branch->volatile_pool &&
+	    atomic_load_explicit(&n->writers, memory_order_relaxed))
+		return 0;
+	if (!relaxed && !vidas_lease_hold(n))
 		return 0;
 	atomic_store_explicit(&n->cached, true, memory_order_relaxed);
-	return vidas_tree_cache_seconds(t);
+	return relaxed ? vidas_fs.options.relaxed_seconds :
+			 vidas_tree_cache_seconds(n->key.branch->tree);
+}
+
+bool vidas_lease_hold(struct vidas_node *n)
+{
+	return mine && vidas_tree_cache_attrs(n->key.branch->tree, n->key.ino);
 }
 
 void vidas_lease_changed(struct vidas_branch *b, uint64_t ino, uint32_t kinds)
@@ -203,26 +211,25 @@ void vidas_lease_recall(void *arg, struct vidas_tree *t, uint64_t ino, uint32_t 
 	struct vidas_node *n;
 
 	(void)arg;
+	b = vidas_branch_of(t);
+	/* Before the wait: what replies after it knows. */
+	if (b && !ino)
+		vidas_relaxed_renew(b, kinds & VIDAS_WIRE_RECALL_POLICIES);
 	if (!sections_wait())
 		vidas_log(VIDAS_LOG_ERR, "a reply hangs; its lease has ended meanwhile");
 	if (kinds & VIDAS_WIRE_RECALL_NAMES)
 		vidas_lease_drop_names();
-	if (!(kinds & VIDAS_WIRE_RECALL_ATTRS))
-		return;
-	if (!ino) { /* we have reconnected */
+	if ((kinds & VIDAS_WIRE_RECALL_ATTRS) && !ino)
 		vidas_nodes_each(drop_if_cached);
+	if (!ino && !(kinds & VIDAS_WIRE_RECALL_POLICIES)) /* we have reconnected */
 		vidas_locks_tell_again();
-		return;
-	}
-	b = vidas_branch_of(t);
-	if (!b)
-		return;
-	n = vidas_node_find(b, ino);
+	n = b && ino && (kinds & VIDAS_WIRE_RECALL_ATTRS) ? vidas_node_find(b, ino) : NULL;
 	if (n) {
 		drop_if_cached(n);
 		vidas_node_unref(n);
 	}
-	vidas_branch_put(b);
+	if (b)
+		vidas_branch_put(b);
 }
 
 void vidas_lease_init(void)

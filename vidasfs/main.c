@@ -35,6 +35,8 @@ static const char usage[] =
 	"  -o container=NAME  this container alone is the mount's root\n"
 	"  -o subdir=PATH     or this directory in it\n"
 	"  -o ro              read-only\n"
+	"  -o consistency=relaxed       where no policy says otherwise (docs/consistency.md)\n"
+	"  -o relaxed_timeout=SECONDS  for how long names and attributes that are relaxed are cached (10)\n"
 	"  -o nopassthrough   reads and writes go through vidasfs\n"
 	"  -o timeout=SECONDS how long a request waits for a vidasd that does not answer (30)\n"
 	"  -o log=FILE        the log, once in the background (default: the journal)\n"
@@ -260,6 +262,8 @@ static int prepare(const struct vidas_options *o)
 		return vidas_fail(-errno, "/proc must be mounted: %s", strerror(errno));
 	limits();
 	err = vidas_identity_init();
+	if (!err)
+		err = vidas_relaxed_init();
 	if (!err)
 		err = vidas_nodes_init();
 	if (!err)

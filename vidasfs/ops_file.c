@@ -113,9 +113,9 @@ static int handle_new(struct vidas_node *n, int fd, struct fuse_file_info *fi,
 		vidas_file_touched(n, fd);
 	err = vidas_backing_open(n, fd, fi);
 	if (err == -EOPNOTSUPP) {
-		fi->direct_io = 1;
+		fi->direct_io = !vidas_relaxed_pages(n, fi->flags);
 #if VIDAS_FUSE_PASSTHROUGH
-		fi->parallel_direct_writes = 1;
+		fi->parallel_direct_writes = fi->direct_io;
 #endif
 	} else if (err) {
 		handle_free(h);
@@ -147,6 +147,8 @@ void vidas_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		err = -EROFS;
 	if (!err)
 		err = vidas_file_ready(n, fd);
+	if (!err)
+		vidas_relaxed_open(n);
 	if (!err)
 		err = handle_new(n, fd, fi, &h);
 	if (!err && (fi->flags & O_TRUNC))
@@ -191,6 +193,7 @@ static void created_fill(struct vidas_node *dir, int dirfd, const char *name, st
 	e->ino = vidas_node_id(n);
 	if (name)
 		e->entry_timeout = vidas_lease_names(dir);
+	vidas_relaxed_found(dir, n, fd);
 	e->attr_timeout = vidas_lease_attrs(n);
 	if (name && fstatat(dirfd, name, &e->attr, AT_SYMLINK_NOFOLLOW) == 0 &&
 	    e->attr.st_ino == n->key.ino)

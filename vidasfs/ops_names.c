@@ -45,6 +45,7 @@ int vidas_entry_fill(struct vidas_node *dir, int dirfd, const char *name,
 	if (fd < 0) {
 		err = fd;
 	} else {
+		vidas_relaxed_found(dir, n, fd);
 		err = vidas_lease_stat(n, fd, &e->attr, &e->attr_timeout);
 		vidas_fd_put(n);
 	}

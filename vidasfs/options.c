@@ -8,6 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define RELAXED_SECONDS	    10u
+#define RELAXED_SECONDS_MAX 3600u
+
 #define OPTION(template, field)                                    \
 	{                                                          \
 		template, offsetof(struct vidas_options, field), 1 \
@@ -28,6 +31,8 @@ static const struct fuse_opt spec[] = {
 	OPTION("subdir=%s", subdir),
 	OPTION("log=%s", log),
 	OPTION("timeout=%u", timeout_seconds),
+	OPTION("consistency=%s", consistency),
+	OPTION("relaxed_timeout=%u", relaxed_seconds),
 	OPTION("nopassthrough", nopassthrough),
 	OPTION("-f", foreground),
 	OPTION("-d", debug),
@@ -118,11 +123,16 @@ static int check(const struct vidas_options *o)
 		return fail("container=%s is not a container's name", o->container);
 	if (o->subdir && (!*o->subdir || !vidas_path_ok(o->subdir, strlen(o->subdir))))
 		return fail("subdir=%s is not a path relative to the container", o->subdir);
+	if (o->consistency && strcmp(o->consistency, "strict") && strcmp(o->consistency, "relaxed"))
+		return fail("consistency=%s is neither strict nor relaxed", o->consistency);
+	if (!o->relaxed_seconds || o->relaxed_seconds > RELAXED_SECONDS_MAX)
+		return fail("relaxed_timeout=%s is 1 to 3600 seconds", "");
 	return 0;
 }
 
 int vidas_options_parse(struct fuse_args *args, struct vidas_options *o)
 {
+	o->relaxed_seconds = RELAXED_SECONDS;
 	if (fuse_opt_parse(args, o, spec, each) < 0 || check(o) < 0)
 		return -EINVAL;
 	return 0;
@@ -135,6 +145,7 @@ void vidas_options_free(struct vidas_options *o)
 	free(o->container);
 	free(o->subdir);
 	free(o->log);
+	free(o->consistency);
 	free(o->mountpoint);
 	memset(o, 0, sizeof(*o));
 }

@@ -42,7 +42,8 @@ static int ask_get(struct vidas_tree *t, const char *path, uint64_t ino, void *a
 	if (a->attr->kind == VIDAS_ATTR_ACTION || misplaced(a->attr, path))
 		return -ENODATA;
 	if (a->attr->kind == VIDAS_ATTR_POLICY)
-		got = vidas_policy_get(vidas_tree_fd(t), path, a->attr, a->out, a->size, NULL);
+		got = vidas_policy_get(vidas_tree_fd(t), path, vidas_attr_here(a->attr), a->out,
+				       a->size, NULL);
 	else
 		got = vidas_tree_attr_get(t, path, ino, a->attr->name, a->out, a->size);
 	/* The file is there: what is not is the value. */
@@ -157,6 +158,12 @@ static int ask_set(struct vidas_tree *t, const char *path, uint64_t ino, void *a
 	return vidas_tree_attr_set(t, path, ino, a->attr->name, a->value, a->size);
 }
 
+static int policy_changed(struct vidas_node *n, const struct vidas_attr *attr)
+{
+	vidas_tree_policy_changed(n->key.branch->tree);
+	return vidas_relaxed_attr(attr) ? vidas_tree_recall_all(n->key.branch->tree) : 0;
+}
+
 static int policy_set(struct vidas_node *n, int fd, const struct asked *a)
 {
 	static const char through[] = "through";
@@ -173,8 +180,7 @@ static int policy_set(struct vidas_node *n, int fd, const struct asked *a)
 	}
 	if (setxattr(vidas_fd_path(fd, path), name, a->value, a->size, a->flags) < 0)
 		return -errno;
-	vidas_tree_policy_changed(n->key.branch->tree);
-	return 0;
+	return policy_changed(n, a->attr);
 }
 
 static int set_ours(struct vidas_node *n, int fd, struct asked *a)
@@ -260,9 +266,7 @@ static int remove_ours(struct vidas_node *n, int fd, struct asked *a)
 	case VIDAS_ATTR_POLICY:
 		snprintf(name, sizeof(name), VIDAS_XATTR_PREFIX "%s", a->attr->name);
 		err = remove_named(fd, name);
-		if (!err)
-			vidas_tree_policy_changed(n->key.branch->tree);
-		return err;
+		return err ? err : policy_changed(n, a->attr);
 	case VIDAS_ATTR_CONTAINER:
 		return vidas_node_ask(n, ask_remove, a);
 	case VIDAS_ATTR_ACTION:

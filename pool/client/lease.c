@@ -165,6 +165,18 @@ void vidas_tree_policy_changed(struct vidas_tree *t)
 	atomic_store_explicit(&l->table->changed, 1, memory_order_seq_cst);
 }
 
+int vidas_tree_recall_all(struct vidas_tree *t)
+{
+	struct vidas_wire_recall body = { .kinds = VIDAS_WIRE_RECALL_POLICIES };
+	struct vidas_call call = {
+		.type = VIDAS_WIRE_RECALL,
+		.body = &body,
+		.number = &t->c->number,
+	};
+
+	return vidas_call(t->c->v, &call);
+}
+
 void vidas_tree_write_begin(struct vidas_tree *t, uint64_t inode)
 {
 	struct vidas_leases *l = vidas_leases_of(t->c);

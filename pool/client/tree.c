@@ -112,6 +112,12 @@ bool vidas_tree_rooted(const struct vidas_tree *t)
 	       VIDAS_WIRE_CONTAINER_ROOTED;
 }
 
+bool vidas_tree_relaxed(const struct vidas_tree *t)
+{
+	return atomic_load_explicit(&t->c->flags, memory_order_relaxed) &
+	       VIDAS_WIRE_CONTAINER_RELAXED;
+}
+
 static int flush(struct vidas_tree *t, const char *path, uint64_t inode, int64_t timeout_us)
 {
 	struct vidas_wire_flush body = { .inode = inode };

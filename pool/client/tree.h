@@ -32,6 +32,8 @@ const char *vidas_tree_name(const struct vidas_tree *t);
 int vidas_tree_fd(const struct vidas_tree *t);
 bool vidas_tree_readonly(const struct vidas_tree *t);
 bool vidas_tree_rooted(const struct vidas_tree *t); /* a backend is behind it */
+/* The policy `consistency` was set on something in it, as far as was known at the (re-)attach. */
+bool vidas_tree_relaxed(const struct vidas_tree *t);
 
 /* Leases (shm.h has the protocol). -------------------------------------------------------------- */
 
@@ -49,6 +51,10 @@ void vidas_tree_changed(struct vidas_tree *t, uint64_t inode, uint32_t kinds);
 
 /* A policy was set or removed somewhere in the tree: vidasd looks at all of it anew. No message. */
 void vidas_tree_policy_changed(struct vidas_tree *t);
+
+/* That was `consistency`: returns when every session that has attached the container, this one too,
+ * was told to drop all that it caches of it (VIDAS_WIRE_RECALL_POLICIES). */
+int vidas_tree_recall_all(struct vidas_tree *t);
 
 /* This domain begins to write (first open for writing of the inode) or ends (last close). Counted:
  * each begin has its end. */
@@ -99,7 +105,8 @@ struct vidas_tree_events {
 	/* Drop what the kernel caches: names in directory `inode`, attributes of `inode` (kinds). When
 	 * it returns, vidasd is told that it is done. It may come for an inode that nobody changed
 	 * (one that shares a bucket of the lease table), and with inode 0, meaning all that is
-	 * cached of this tree: after a reconnect, since recalls may have been missed. */
+	 * cached of this tree: after a reconnect, since recalls may have been missed, and with
+	 * VIDAS_WIRE_RECALL_POLICIES. */
 	void (*recall)(void *arg, struct vidas_tree *t, uint64_t inode, uint32_t kinds);
 	/* Returns when the kernel has all replies that rest on a true from vidas_tree_cache_*() given
 	 * before; false: some are still under way after a while. Asked about once a second while

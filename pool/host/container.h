@@ -163,6 +163,8 @@ void vidas_host_recall(struct host_container *c, uint64_t slots, int but, uint64
 void vidas_host_recall_changed(struct host_container *c, uint64_t inode, uint32_t kinds);
 /* Entries came into being in the directory `dir`, a descriptor. */
 void vidas_host_recall_made(struct host_container *c, int dir);
+/* `consistency` was set on something: every session that has attached it drops all that it caches. */
+int vidas_host_recall_policies(struct host_container *c);
 /* The set of containers changed for these domains (and for domain 0, which sees all). */
 void vidas_host_recall_containers(struct host *h, const vidas_domain_id *domain, unsigned n);
 /* A session answered event `id`; a session ends and owes nothing any more. */

@@ -9,9 +9,11 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/xattr.h>
 #include <utlist.h>
 
 #include "pool/host/container.h"
+#include "pool/policy/attr.h"
 
 /* Sending is tried again this often while an events lane has no room, or none is there yet, or its
  * HELLO is not answered yet. */
@@ -282,7 +284,7 @@ void vidas_host_recall_changed(struct host_container *c, uint64_t inode, uint32_
 		vidas_host_recall(c, slots, -1, inode, kinds);
 }
 
-/* Who is to hear of a change of containers. */
+/* Who is to hear of something. */
 struct audience {
 	const vidas_domain_id *domain;
 	unsigned n;
@@ -290,34 +292,47 @@ struct audience {
 	unsigned used, room;
 };
 
-static void add_listener(struct host_session *s, void *arg)
+/* Adds the session, if it takes events. One that is just reconnecting drops all by itself. */
+static int add_target(struct audience *a, struct host_session *s, uint32_t container)
 {
-	struct audience *a = arg;
-	bool wanted = s->domain->id == 0;
 	bool listens;
 
-	for (unsigned i = 0; i < a->n && !wanted; i++)
-		wanted = a->domain[i] == s->domain->id;
 	pthread_mutex_lock(&s->lock);
 	listens = s->events && !s->ended;
 	pthread_mutex_unlock(&s->lock);
-	if (!wanted || !listens)
-		return;
+	if (!listens)
+		return 0;
 	if (a->used == a->room) {
 		unsigned room = a->room ? 2 * a->room : 16;
 		struct host_recall_target *more = realloc(a->targets, room * sizeof(*more));
 
-		if (!more) {
-			vidas_log(VIDAS_LOG_WARNING,
-				  "no memory to tell domain %u of changed containers",
-				  s->domain->id);
-			return;
-		}
+		if (!more)
+			return -ENOMEM;
 		a->targets = more;
 		a->room = room;
 	}
 	vidas_host_session_ref(s);
-	a->targets[a->used++] = (struct host_recall_target){ .session = s };
+	a->targets[a->used++] = (struct host_recall_target){ .session = s, .container = container };
+	return 0;
+}
+
+static void add_listener(struct host_session *s, void *arg)
+{
+	struct audience *a = arg;
+	bool wanted = s->domain->id == 0;
+
+	for (unsigned i = 0; i < a->n && !wanted; i++)
+		wanted = a->domain[i] == s->domain->id;
+	if (wanted && add_target(a, s, 0) < 0)
+		vidas_log(VIDAS_LOG_WARNING, "no memory to tell domain %u of changed containers",
+			  s->domain->id);
+}
+
+static void tell_audience(const struct vidas_wire_event *event, struct audience *a)
+{
+	if (a->used)
+		recall_run(event, a->targets, a->used);
+	free(a->targets);
 }
 
 void vidas_host_recall_containers(struct host *h, const vidas_domain_id *domain, unsigned n)
@@ -326,7 +341,28 @@ void vidas_host_recall_containers(struct host *h, const vidas_domain_id *domain,
 	struct audience a = { .domain = domain, .n = n };
 
 	vidas_host_sessions_each(h, add_listener, &a);
-	if (a.used)
-		recall_run(&event, a.targets, a.used);
-	free(a.targets);
+	tell_audience(&event, &a);
+}
+
+int vidas_host_recall_policies(struct host_container *c)
+{
+	const struct vidas_wire_event event = { .kind = VIDAS_WIRE_EVENT_RECALL,
+						.kinds = VIDAS_WIRE_RECALL_NAMES |
+							 VIDAS_WIRE_RECALL_ATTRS |
+							 VIDAS_WIRE_RECALL_POLICIES };
+	struct audience a = { 0 };
+	struct host_attachment *at;
+	int err = 0;
+
+	/* First, so that who attaches from here on knows it too. */
+	if (fsetxattr(c->tree_fd, VIDAS_XATTR_RELAXED, "", 0, 0) < 0)
+		return vidas_fail(-errno, "container '%s' cannot be marked: %s", c->name,
+				  strerror(errno));
+	pthread_mutex_lock(&c->lock);
+	DL_FOREACH(c->attached, at)
+		if (err == 0)
+			err = add_target(&a, at->session, at->number);
+	pthread_mutex_unlock(&c->lock);
+	tell_audience(&event, &a);
+	return err < 0 ? vidas_fail(err, "no memory to tell all domains") : 0;
 }

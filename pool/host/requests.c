@@ -23,7 +23,9 @@ static int do_recall(struct host_request *rq)
 	struct host_container *c;
 	int err = vidas_host_request_container(rq, b->container, &c);
 
-	if (err == 0)
+	if (err == 0 && (b->kinds & VIDAS_WIRE_RECALL_POLICIES))
+		err = vidas_host_recall_policies(c);
+	else if (err == 0)
 		vidas_host_recall(c, b->slots, rq->attachment->slot, b->inode, b->kinds);
 	return err;
 }

@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/xattr.h>
 #include <utlist.h>
 
 #include "pool/host/container.h"
+#include "pool/policy/attr.h"
 
 int vidas_host_do_container_create(struct host_request *rq)
 {
@@ -174,6 +176,15 @@ static int share_all(struct host_request *rq, uint32_t access, bool with_tree)
 	return 0;
 }
 
+static uint32_t flags_of(const struct host_container *c)
+{
+	uint32_t flags = c->meta.root ? VIDAS_WIRE_CONTAINER_ROOTED : 0;
+
+	if (fgetxattr(c->tree_fd, VIDAS_XATTR_RELAXED, NULL, 0) >= 0)
+		flags |= VIDAS_WIRE_CONTAINER_RELAXED;
+	return flags;
+}
+
 int vidas_host_do_container_attach(struct host_request *rq)
 {
 	const struct vidas_wire_container_attach *b = rq->message->body;
@@ -216,7 +227,7 @@ int vidas_host_do_container_attach(struct host_request *rq)
 		.container = a->number,
 		.access = access,
 		.slot = a->slot,
-		.flags = c->meta.root ? VIDAS_WIRE_CONTAINER_ROOTED : 0,
+		.flags = flags_of(c),
 	};
 	return 0;
 }

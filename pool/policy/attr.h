@@ -23,11 +23,13 @@
 /* Marks on files of a container with a root, of vidasd (pool/host/sync.h) and vidasfs; no domain sees
  * them. ABSENT: the bytes of the file, or the entries of the directory, are with the store still.
  * IMPORTED: the directory has all entries of the store; where it cannot be read, vidasd is asked.
- * TOUCHED: it may have been changed without its mtime, through a mapping. */
+ * TOUCHED: it may have been changed without its mtime, through a mapping. RELAXED, in any container, on
+ * its directory: `consistency` was once set on something in it; else nobody need look for it. */
 #define VIDAS_XATTR_MARK     "trusted.vidas."
 #define VIDAS_XATTR_ABSENT   VIDAS_XATTR_MARK "absent"
 #define VIDAS_XATTR_IMPORTED VIDAS_XATTR_MARK "imported"
 #define VIDAS_XATTR_TOUCHED  VIDAS_XATTR_MARK "touched"
+#define VIDAS_XATTR_RELAXED  VIDAS_XATTR_MARK "relaxed"
 
 enum vidas_attr_kind {
 	VIDAS_ATTR_POLICY,    /* get: effective value; set: stored; remove: back to inherited */

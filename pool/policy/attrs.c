@@ -9,6 +9,7 @@
 
 static const char *const write_policies[] = { "through", "back", "async", NULL };
 static const char *const update_policies[] = { "lazy", "eager", NULL };
+static const char *const consistencies[] = { "strict", "relaxed", NULL };
 static const char *const booleans[] = { "true", "false", NULL };
 static const char *const go[] = { "1", NULL };
 static const char *const nothing[] = { NULL };
@@ -33,6 +34,8 @@ const struct vidas_attr vidas_attrs[] = {
 	  "how often vidasd looks at the store under eager: a number with ms, s, m or h" },
 	{ "synchronized", VIDAS_ATTR_POLICY, booleans, NULL, "false",
 	  "default for objects made on the file: reads and writes atomic over their range" },
+	{ "consistency", VIDAS_ATTR_POLICY, consistencies, NULL, "strict",
+	  "strict: what is done in one domain is seen in all at once; relaxed: names and attributes within a time" },
 	{ "state", VIDAS_ATTR_INFO, nothing, NULL, NULL,
 	  "clean, dirty, absent, fetching, flushing or conflict" },
 	{ "locality", VIDAS_ATTR_INFO, nothing, NULL, NULL,

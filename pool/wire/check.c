@@ -17,7 +17,8 @@
 #define ROOT_BYTES_MAX 2048u
 #define ATTR_BYTES_MAX (255u - (sizeof("user.vidas.") - 1))
 #define SESSION_MAX    (VIDAS_SHM_WAITERS - 1)
-#define RECALL_KINDS   ((uint32_t)(VIDAS_WIRE_RECALL_NAMES | VIDAS_WIRE_RECALL_ATTRS))
+#define RECALL_KINDS \
+	((uint32_t)(VIDAS_WIRE_RECALL_NAMES | VIDAS_WIRE_RECALL_ATTRS | VIDAS_WIRE_RECALL_POLICIES))
 
 typedef const struct vidas_wire_message message;
 

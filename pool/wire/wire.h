@@ -138,7 +138,10 @@ struct vidas_wire_container_attach {
 	uint32_t flags;
 	int32_t slot; /* the lease slot held before a restart, or -1 */
 };
-enum vidas_wire_container_flag { VIDAS_WIRE_CONTAINER_ROOTED = 1u << 0 };
+enum vidas_wire_container_flag {
+	VIDAS_WIRE_CONTAINER_ROOTED = 1u << 0,
+	VIDAS_WIRE_CONTAINER_RELAXED = 1u << 1, /* `consistency` was set on something in it */
+};
 struct vidas_wire_container_attach_reply {
 	uint32_t container; /* the number by which this session's messages name it */
 	uint32_t access;    /* enum vidas_wire_access */
@@ -270,10 +273,13 @@ struct vidas_wire_attr_set_reply {
 	uint64_t spare;
 };
 
-/* Leases (shm.h). Returns when every session in `slots` has given up what it caches of `inode`. */
+/* Leases (shm.h). Returns when every session in `slots` has given up what it caches of `inode`.
+ * POLICIES: every session that has attached the container, whatever `slots` and `inode` say, has
+ * given up all that it caches of it, since what may be cached was set anew. */
 enum vidas_wire_recall_kind {
 	VIDAS_WIRE_RECALL_NAMES = 1, /* entries of the directory `inode` */
 	VIDAS_WIRE_RECALL_ATTRS = 2, /* attributes of `inode` */
+	VIDAS_WIRE_RECALL_POLICIES = 4,
 };
 struct vidas_wire_recall {
 	uint32_t container;

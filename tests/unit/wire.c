@@ -361,7 +361,7 @@ static const struct poke bad[] = {
 	POKE(ATTR_SET, attr_set, remove, 2),
 	POKE(ATTR_SET, attr_set, remove, 1), /* and a value */
 	POKE(RECALL, recall, kinds, 0),
-	POKE(RECALL, recall, kinds, 4),
+	POKE(RECALL, recall, kinds, 8),
 	POKE(SESSION_ALIVE, session_alive, session, 0),
 	POKE(SESSION_ALIVE, session_alive, session, UINT64_C(0x80000000)),
 	POKE(SESSION_ALIVE, session_alive, spare, 1),
@@ -373,7 +373,7 @@ static const struct poke bad[] = {
 	POKE(EVENT, event, kind, 3),
 	POKE(EVENT, event, kind, VIDAS_WIRE_EVENT_CONTAINERS), /* of a container, and kinds */
 	POKE(EVENT, event, kinds, 0),
-	POKE(EVENT, event, kinds, 4),
+	POKE(EVENT, event, kinds, 8),
 	POKE(EVENT, event, spare, 1),
 	POKE(DOMAIN_ADD, domain_add, uid, UINT32_MAX),
 	POKE(DOMAIN_REMOVE, domain_remove, spare, 1),
