@@ -81,19 +81,17 @@ static struct object *object_new(const struct vidas_digests *d, const char *key,
 		free(o);
 		return NULL;
 	}
-	if (blocks)
+	if (digest)
 		memcpy(o->digest, digest, blocks * sizeof(*digest));
 	memcpy(o->key, key, name);
 	return o;
 }
 
-void vidas_digests_set(struct vidas_digests *d, const char *key,
-		       const struct vidas_backend_version *version, uint64_t size_bytes,
-		       const XXH128_hash_t *digest)
+/* Under the lock: `o` (or nothing) instead of what is there. */
+static void replace(struct vidas_digests *d, const char *key, struct object *o)
 {
-	struct object *o = object_new(d, key, version, size_bytes, digest), *old;
+	struct object *old;
 
-	pthread_mutex_lock(&d->lock);
 	HASH_FIND_STR(d->objects, key, old);
 	if (old)
 		drop(d, old);
@@ -103,6 +101,40 @@ void vidas_digests_set(struct vidas_digests *d, const char *key,
 		HASH_ADD_STR(d->objects, key, o);
 		d->blocks += o->blocks;
 	}
+}
+
+void vidas_digests_set(struct vidas_digests *d, const char *key,
+		       const struct vidas_backend_version *version, uint64_t size_bytes,
+		       const XXH128_hash_t *digest)
+{
+	struct object *o = object_new(d, key, version, size_bytes, digest);
+
+	pthread_mutex_lock(&d->lock);
+	replace(d, key, o);
+	pthread_mutex_unlock(&d->lock);
+}
+
+static bool is_of(const struct object *o, const struct vidas_backend_version *version,
+		  uint64_t size_bytes)
+{
+	return o && o->size_bytes == size_bytes && o->version.size == version->size &&
+	       memcmp(o->version.bytes, version->bytes, version->size) == 0;
+}
+
+void vidas_digests_add(struct vidas_digests *d, const char *key,
+		       const struct vidas_backend_version *version, uint64_t size_bytes,
+		       size_t block, const XXH128_hash_t *digest)
+{
+	struct object *o;
+
+	pthread_mutex_lock(&d->lock);
+	HASH_FIND_STR(d->objects, key, o);
+	if (!is_of(o, version, size_bytes)) {
+		o = object_new(d, key, version, size_bytes, NULL);
+		replace(d, key, o);
+	}
+	if (o && block < o->blocks)
+		o->digest[block] = *digest;
 	pthread_mutex_unlock(&d->lock);
 }
 

@@ -26,10 +26,14 @@ void vidas_digests_free(struct vidas_digests *d); /* NULL allowed */
 size_t vidas_digests_blocks(const struct vidas_digests *d, uint64_t size_bytes);
 
 /* Remembers `key`, instead of what was known of it. What has no version is not remembered; nor is
- * it when memory is short. `digest` is copied. */
+ * it when memory is short. `digest` is copied; a digest of zeros is none, and equals none. */
 void vidas_digests_set(struct vidas_digests *d, const char *key,
 		       const struct vidas_backend_version *version, uint64_t size_bytes,
 		       const XXH128_hash_t *digest);
+/* Learns one block; what was known stays if it was of that version and size. */
+void vidas_digests_add(struct vidas_digests *d, const char *key,
+		       const struct vidas_backend_version *version, uint64_t size_bytes,
+		       size_t block, const XXH128_hash_t *digest);
 void vidas_digests_forget(struct vidas_digests *d, const char *key);
 
 /* What is known of `key`: its version, size and digests [first, first + count), of which there are as

@@ -9,10 +9,10 @@
 
 #include "backends/url.h"
 
-static const char *const names[] = { "endpoint",    "region",	"style",   "auth",
-				     "cafile",	    "timeout",	"connect", "profile",
-				     "credentials", "parallel", "part",	   "threads",
-				     "retries",	    "attrs",	"probe",   "verify" };
+static const char *const names[] = { "endpoint", "region",  "style",   "auth",	      "cafile",
+				     "timeout",	 "connect", "profile", "credentials", "parallel",
+				     "part",	 "threads", "retries", "attrs",	      "probe",
+				     "verify",	 "single" };
 
 struct source {
 	const struct vidas_backend_host *host;
@@ -33,7 +33,7 @@ static int names_check(const struct source *s)
 				s->host, -EINVAL,
 				"s3://%s: no parameter '%.64s'; there are endpoint, region, style, auth, "
 				"cafile, timeout, connect, profile, credentials, parallel, part, threads, "
-				"retries, attrs, probe, verify",
+				"retries, attrs, probe, verify, single",
 				s->url->authority, s->url->param[i].name);
 	}
 	return 0;
@@ -198,18 +198,23 @@ static int verify_set(const struct source *s)
 static int numbers_set(const struct source *s)
 {
 	struct s3_config *c = s->c;
-	unsigned part_mib = 8;
+	unsigned part_mib = 8, single_mib = 5120;
 	int err;
 
 	(void)((err = number(s, "timeout", 1, 3600, &c->timeout_s)) ||
 	       (err = number(s, "connect", 1, 600, &c->connect_s)) ||
 	       (err = number(s, "parallel", 1, 256, &c->parallel)) ||
 	       (err = number(s, "part", 5, 5120, &part_mib)) ||
+	       (err = number(s, "single", 5, 5120, &single_mib)) ||
 	       (err = number(s, "threads", 1, 16, &c->threads)) ||
 	       (err = number(s, "retries", 0, 20, &c->retries)) ||
 	       (err = choice(s, "attrs", "full", "none", &c->attrs)) ||
 	       (err = choice(s, "probe", "yes", "no", &c->probe)) || (err = verify_set(s)));
 	c->part_bytes = (uint64_t)part_mib << 20;
+	c->single_bytes = (uint64_t)single_mib << 20;
+	if (!err && part_mib > single_mib)
+		err = vidas_backend_error(s->host, -EINVAL, "s3://%s: part is larger than single",
+					  s->url->authority);
 	return err;
 }
 

@@ -10,13 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WINDOW 512u
-
-static int too_large(struct vidas_backend *be, const char *name)
-{
-	return vidas_backend_error(be->host, -EFBIG,
-				   "%s is over 5 GiB, more than S3 copies in one request", name);
-}
+#define WINDOW	   512u
+#define PART_LARGE (UINT64_C(512) << 20) /* the server copies it by itself */
 
 /* A COPY of object names. */
 static int copy_new(struct vidas_backend *be, const char *from, const char *to,
@@ -40,32 +35,94 @@ static int copy_new(struct vidas_backend *be, const char *from, const char *to,
 	return 0;
 }
 
-/* Up to WINDOW names that are copied, then removed. */
+/* The bytes of a large object in parts; `u` is begun. */
+static int large_parts(struct s3_upload *u, const char *from, const struct vidas_backend_stat *st)
+{
+	const struct s3_config *c = &u->be->config;
+	uint64_t most = c->single_bytes < PART_LARGE ? c->single_bytes : PART_LARGE;
+	uint64_t part = vidas_s3_part_bytes(u->be, st->size_bytes, most), at = 0;
+	struct s3_request *r[WINDOW];
+	int err = 0;
+
+	while (!err && at < st->size_bytes) {
+		size_t n = 0;
+
+		while (!err && at < st->size_bytes && n < WINDOW) {
+			uint64_t left = st->size_bytes - at, bytes = left < part ? left : part;
+
+			err = vidas_s3_upload_copy(u, u->parts + (unsigned)n + 1, from, at, bytes,
+						   &r[n]);
+			n += !err;
+			at += bytes;
+		}
+		if (!err)
+			err = vidas_s3_run_all(u->be, r, n, false);
+		for (size_t i = 0; !err && i < n; i++)
+			err = vidas_s3_upload_take(u, r[i]);
+		while (n)
+			vidas_s3_request_free(r[--n]);
+	}
+	return err;
+}
+
+/* What COPY does with up to 5 GiB, for more; `attrs` instead of those there are, or NULL. */
+static int large_copy(struct vidas_backend *be, const char *from, const char *to,
+		      const struct vidas_backend_stat *attrs)
+{
+	struct vidas_backend_stat st, after;
+	struct vidas_backend_version now;
+	struct curl_slist *keep = NULL;
+	struct s3_upload u = { .be = be };
+	int err = vidas_s3_head_name(be, from, &st, &keep);
+
+	if (!err)
+		err = vidas_s3_upload_begin(&u, be, to, attrs ? attrs : &st, keep);
+	curl_slist_free_all(keep);
+	if (!err)
+		err = large_parts(&u, from, &st);
+	if (!err)
+		err = vidas_s3_head_name(be, from, &after, NULL);
+	/* Were all parts of one version? */
+	if (!err && !vidas_s3_version_same(&st.version, &after.version))
+		err = -ESTALE;
+	if (!err)
+		err = vidas_s3_upload_complete(&u, "", &now);
+	if (err)
+		vidas_s3_upload_drop(&u);
+	vidas_s3_upload_clear(&u);
+	return err == -ESTALE ? vidas_backend_error(be->host, -EAGAIN,
+						    "%s was replaced while it was copied", from) :
+				err;
+}
+
+/* What is copied, then removed. */
 struct tree {
 	struct vidas_backend *be;
 	const char *from, *to; /* object names, ending in '/' */
-	char **name;	       /* behind `from` */
-	size_t names, room;
+	struct {
+		char *name; /* begins with `from` */
+		bool large; /* more than one COPY takes */
+	} * entry;
+	size_t entries, room;
 };
 
 static int tree_add(struct tree *t, const struct s3_entry *e)
 {
-	if (e->size > S3_SINGLE_MAX)
-		return too_large(t->be, e->name);
 	if (strlen(e->name) - strlen(t->from) + strlen(t->to) > S3_KEY_MAX)
 		return vidas_backend_error(t->be->host, -EINVAL,
 					   "the new name of %s is too long for S3", e->name);
-	if (t->names == t->room) {
+	if (t->entries == t->room) {
 		size_t room = 2 * t->room + 64;
-		char **name = reallocarray(t->name, room, sizeof(*name));
+		void *entry = reallocarray(t->entry, room, sizeof(*t->entry));
 
-		if (!name)
+		if (!entry)
 			return -ENOMEM;
-		t->name = name;
+		t->entry = entry;
 		t->room = room;
 	}
-	t->name[t->names] = strdup(e->name + strlen(t->from));
-	return t->name[t->names++] ? 0 : -ENOMEM;
+	t->entry[t->entries].name = strdup(e->name);
+	t->entry[t->entries].large = e->size > t->be->config.single_bytes;
+	return t->entry[t->entries++].name ? 0 : -ENOMEM;
 }
 
 static int tree_read(struct tree *t)
@@ -86,33 +143,27 @@ static int tree_read(struct tree *t)
 	return err;
 }
 
-static int tree_request(const struct tree *t, size_t i, bool copy, struct s3_request **out)
+static void to_name(const struct tree *t, size_t i, char name[2 * S3_NAME_BYTES])
 {
-	char from[2 * S3_NAME_BYTES], to[2 * S3_NAME_BYTES];
-
-	snprintf(from, sizeof(from), "%s%s", t->from, t->name[i]);
-	snprintf(to, sizeof(to), "%s%s", t->to, t->name[i]);
-	if (copy)
-		return copy_new(t->be, from, to, out);
-	*out = vidas_s3_request_new(t->be, S3_DELETE, from);
-	if (!*out)
-		return -ENOMEM;
-	(*out)->accept = 404;
-	return 0;
+	snprintf(name, 2 * S3_NAME_BYTES, "%s%s", t->to, t->entry[i].name + strlen(t->from));
 }
 
-/* Copies all of it, or deletes all of it. */
-static int tree_run(const struct tree *t, bool copy)
+static int tree_copy(const struct tree *t)
 {
 	struct s3_request *r[WINDOW];
+	char to[2 * S3_NAME_BYTES];
 	int err = 0;
 
-	for (size_t done = 0; !err && done < t->names;) {
+	for (size_t done = 0; !err && done < t->entries;) {
 		size_t n = 0;
 
-		while (!err && n < WINDOW && done < t->names) {
-			err = tree_request(t, done++, copy, &r[n]);
-			n += !err;
+		for (; !err && n < WINDOW && done < t->entries; done++) {
+			to_name(t, done, to);
+			if (t->entry[done].large)
+				err = large_copy(t->be, t->entry[done].name, to, NULL);
+			else
+				err = copy_new(t->be, t->entry[done].name, to, &r[n]);
+			n += !err && !t->entry[done].large;
 		}
 		if (!err)
 			err = vidas_s3_run_all(t->be, r, n, false);
@@ -122,43 +173,57 @@ static int tree_run(const struct tree *t, bool copy)
 	return err;
 }
 
+static int tree_delete(const struct tree *t)
+{
+	char **name = calloc(t->entries + 1, sizeof(*name));
+	int err;
+
+	if (!name)
+		return -ENOMEM;
+	for (size_t i = 0; i < t->entries; i++)
+		name[i] = t->entry[i].name;
+	err = vidas_s3_delete_names(t->be, name, t->entries);
+	free(name);
+	return err;
+}
+
 static int tree_rename(struct vidas_backend *be, const char *from, const char *to)
 {
-	char from_name[S3_NAME_BYTES], to_name[S3_NAME_BYTES];
-	struct tree t = { .be = be, .from = from_name, .to = to_name };
-	int err = vidas_s3_name(be, from, true, from_name);
+	char old[S3_NAME_BYTES], new[S3_NAME_BYTES];
+	struct tree t = { .be = be, .from = old, .to = new };
+	int err = vidas_s3_name(be, from, true, old);
 
 	if (!err)
-		err = vidas_s3_name(be, to, true, to_name);
+		err = vidas_s3_name(be, to, true, new);
 	if (!err)
 		err = tree_read(&t);
 	if (!err)
-		err = tree_run(&t, true);
+		err = tree_copy(&t);
 	if (!err)
-		err = tree_run(&t, false);
+		err = tree_delete(&t);
 	vidas_s3_dirs_forget(be);
-	while (t.names)
-		free(t.name[--t.names]);
-	free(t.name);
+	while (t.entries)
+		free(t.entry[--t.entries].name);
+	free(t.entry);
 	return err;
 }
 
 static int file_rename(struct vidas_backend *be, const char *from, const char *to,
 		       const struct vidas_backend_stat *st)
 {
-	char from_name[S3_NAME_BYTES], to_name[S3_NAME_BYTES];
+	char old[S3_NAME_BYTES], new[S3_NAME_BYTES];
+	bool large = st->size_bytes > be->config.single_bytes;
 	struct s3_request *r = NULL;
-	int err = vidas_s3_name(be, from, false, from_name);
+	int err = vidas_s3_name(be, from, false, old);
 
-	if (st->size_bytes > S3_SINGLE_MAX)
-		return too_large(be, from);
 	if (!err)
-		err = vidas_s3_name(be, to, false, to_name);
+		err = vidas_s3_name(be, to, false, new);
 	if (!err)
-		err = copy_new(be, from_name, to_name, &r);
-	if (!err)
+		err = large ? large_copy(be, old, new, NULL) : copy_new(be, old, new, &r);
+	if (!err && !large)
 		err = vidas_s3_run(r);
 	vidas_s3_request_free(r);
+	vidas_digests_forget(be->sent, to);
 	if (err)
 		return err;
 	vidas_s3_dirs_note(be, to, S3_FILE);
@@ -259,18 +324,21 @@ int vidas_s3_set_attrs(struct vidas_backend *be, const char *key,
 		merge(&st, attrs);
 		return vidas_s3_dir_make(be, key, &st);
 	}
-	if (!err && st.size_bytes > S3_SINGLE_MAX)
-		err = too_large(be, key);
 	if (!err)
 		err = vidas_s3_name(be, key, false, name);
-	if (!err)
-		err = copy_new(be, name, name, &r);
-	if (!err) {
-		merge(&st, attrs);
-		err = metadata_add(r, &st, keep);
+	if (err)
+		goto out;
+	merge(&st, attrs);
+	if (st.size_bytes > be->config.single_bytes) {
+		err = large_copy(be, name, name, &st);
+		goto out;
 	}
+	err = copy_new(be, name, name, &r);
+	if (!err)
+		err = metadata_add(r, &st, keep);
 	if (!err)
 		err = vidas_s3_run(r);
+out:
 	curl_slist_free_all(keep);
 	vidas_s3_request_free(r);
 	return err;

@@ -17,6 +17,7 @@ struct fetch {
 	struct vidas_backend_version version; /* that all of it must have; size 0 not known yet */
 	ssize_t total;
 	bool ended;
+	XXH128_hash_t digest[WINDOW]; /* of the ranges of a window, where they are blocks */
 };
 
 uint64_t vidas_s3_iov_bytes(const struct iovec *iov, int iovcnt)
@@ -28,7 +29,7 @@ uint64_t vidas_s3_iov_bytes(const struct iovec *iov, int iovcnt)
 	return size;
 }
 
-static int range_new(struct fetch *f, uint64_t bytes, struct s3_request **out)
+static int range_new(struct fetch *f, size_t n, uint64_t bytes, struct s3_request **out)
 {
 	char etag[64];
 	struct s3_request *r;
@@ -45,6 +46,8 @@ static int range_new(struct fetch *f, uint64_t bytes, struct s3_request **out)
 	r->sink_offset = f->offset;
 	r->accept = 416;
 	r->hash = f->be->etag_is_md5 && f->offset == 0 && bytes == f->left;
+	if (f->offset % f->be->config.part_bytes == 0)
+		r->digest = &f->digest[n];
 	vidas_s3_cursor_skip(&f->at, bytes);
 	f->offset += bytes;
 	f->left -= bytes;
@@ -52,6 +55,17 @@ static int range_new(struct fetch *f, uint64_t bytes, struct s3_request **out)
 	if (err)
 		vidas_s3_request_free(r);
 	return err;
+}
+
+/* A whole block of a large object need not be sent again if it is put back as it came. */
+static void range_remember(struct fetch *f, const struct s3_request *r)
+{
+	uint64_t block = f->be->config.part_bytes, end = r->sink_offset + r->reply.received;
+
+	if (r->digest && r->reply.ranged && r->reply.digests == 1 && r->reply.whole > 2 * block &&
+	    (r->reply.received == block || end == r->reply.whole))
+		vidas_digests_add(f->be->sent, f->key, &r->reply.st.version, r->reply.whole,
+				  (size_t)(r->sink_offset / block), r->digest);
 }
 
 /* -EAGAIN: the key was replaced meanwhile. */
@@ -82,6 +96,7 @@ static int range_take(struct fetch *f, struct s3_request *r)
 					   "%s: the bytes that came are not those of its ETag",
 					   f->key);
 	f->total += (ssize_t)reply->received;
+	range_remember(f, r);
 	return 0;
 }
 
@@ -94,7 +109,7 @@ static int window_get(struct fetch *f)
 	while (!err && f->left && n < WINDOW) {
 		uint64_t part = f->be->config.part_bytes;
 
-		err = range_new(f, f->left < part ? f->left : part, &r[n]);
+		err = range_new(f, n, f->left < part ? f->left : part, &r[n]);
 		n += !err;
 	}
 	if (!err)

@@ -52,7 +52,7 @@ static unsigned page_abort(struct vidas_backend *be, struct s3_answer *a)
 		if (!e->upload || !e->modified || (int64_t)e->modified > now - ABANDONED_S ||
 		    strlen(e->name) > S3_KEY_MAX)
 			continue;
-		if (vidas_s3_parts_abort(be, e->name, e->upload) == 0)
+		if (vidas_s3_upload_abort(be, e->name, e->upload) == 0)
 			gone++;
 	}
 	return gone;

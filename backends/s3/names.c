@@ -38,24 +38,22 @@ static int reason_ask(struct s3_request *head)
 	return err;
 }
 
-int vidas_s3_head(struct vidas_backend *be, const char *key, bool dir,
-		  struct vidas_backend_stat *st, struct curl_slist **keep)
+int vidas_s3_head_name(struct vidas_backend *be, const char *name, struct vidas_backend_stat *st,
+		       struct curl_slist **keep)
 {
-	struct s3_request *r;
-	int err = vidas_s3_request_key(be, S3_HEAD, key, dir, &r);
+	struct s3_request *r = vidas_s3_request_new(be, S3_HEAD, name);
+	int err;
 
-	if (err)
-		return err;
+	if (!r)
+		return -ENOMEM;
 	r->accept = 404;
 	r->keep = keep != NULL;
 	err = vidas_s3_run(r);
 	if (!err && r->reply.http == 404) {
 		err = vidas_backend_error(be->host, -ENOENT, "s3://%s/%s: there is no such object",
-					  be->config.bucket, r->name);
+					  be->config.bucket, name);
 	} else if (!err) {
 		vidas_s3_stat_of(r, st);
-		if (dir)
-			st->type = VIDAS_BACKEND_DIRECTORY;
 		if (keep) {
 			*keep = r->reply.keep;
 			r->reply.keep = NULL;
@@ -64,6 +62,19 @@ int vidas_s3_head(struct vidas_backend *be, const char *key, bool dir,
 		err = reason_ask(r);
 	}
 	vidas_s3_request_free(r);
+	return err;
+}
+
+int vidas_s3_head(struct vidas_backend *be, const char *key, bool dir,
+		  struct vidas_backend_stat *st, struct curl_slist **keep)
+{
+	char name[S3_NAME_BYTES];
+	int err = vidas_s3_name(be, key, dir, name);
+
+	if (!err)
+		err = vidas_s3_head_name(be, name, st, keep);
+	if (!err && dir)
+		st->type = VIDAS_BACKEND_DIRECTORY;
 	return err;
 }
 

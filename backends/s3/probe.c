@@ -72,16 +72,30 @@ static void conditions_find(struct probe *p)
 		p->be->conditions = S3_UNQUOTED;
 }
 
+static void probe_name(const struct vidas_backend *be, char name[S3_NAME_BYTES])
+{
+	uint64_t number = (uint64_t)vidas_s3_now_us();
+
+	(void)!getrandom(&number, sizeof(number), GRND_NONBLOCK);
+	snprintf(name, S3_NAME_BYTES, "%s.vidas-s3-probe-%016llx", be->config.prefix,
+		 (unsigned long long)number);
+}
+
+static void probe_delete(struct vidas_backend *be, const char *name)
+{
+	struct s3_request *r = vidas_s3_request_new(be, S3_DELETE, name);
+
+	if (r)
+		(void)vidas_s3_run(r);
+	vidas_s3_request_free(r);
+}
+
 static void probe_run(struct probe *p)
 {
 	struct vidas_backend *be = p->be;
-	struct s3_request *r;
-	uint64_t number = (uint64_t)vidas_s3_now_us();
 	long http;
 
-	(void)!getrandom(&number, sizeof(number), GRND_NONBLOCK);
-	snprintf(p->name, sizeof(p->name), "%s.vidas-s3-probe-%016llx", be->config.prefix,
-		 (unsigned long long)number);
+	probe_name(be, p->name);
 	http = probe_put(p, NULL);
 	if (http < 200 || http >= 300) {
 		vidas_s3_log(
@@ -93,10 +107,7 @@ static void probe_run(struct probe *p)
 		return;
 	}
 	conditions_find(p);
-	r = vidas_s3_request_new(be, S3_DELETE, p->name);
-	if (r)
-		(void)vidas_s3_run(r);
-	vidas_s3_request_free(r);
+	probe_delete(be, p->name);
 	vidas_s3_log(be, 6, "s3://%s at %s: %s conditional puts, ETags %s checked",
 		     be->config.bucket, be->config.endpoint,
 		     be->conditions == S3_NO_CONDITIONS ? "no" : "has",
@@ -118,4 +129,54 @@ void vidas_s3_probe(struct vidas_backend *be)
 	be->config.retries = before.retries;
 	be->config.connect_s = before.connect_s;
 	be->config.timeout_s = before.timeout_s;
+}
+
+/* An upload with a condition that cannot hold: is it refused? */
+static bool upload_refused(struct vidas_backend *be)
+{
+	const struct vidas_backend_version none = { .size = 32,
+						    .bytes = "00000000000000000000000000000000" };
+	const struct vidas_backend_put never = { .expect = &none };
+	struct iovec byte = { .iov_base = (char[]){ "x" }, .iov_len = 1 };
+	struct s3_cursor at = { .iov = &byte, .left = 1 };
+	struct vidas_backend_version now;
+	struct s3_request *r = NULL;
+	char condition[96], name[S3_NAME_BYTES];
+	struct s3_upload u = { .be = be };
+	int err;
+
+	probe_name(be, name);
+	vidas_s3_condition(be, &never, condition);
+	err = vidas_s3_upload_begin(&u, be, name, NULL, NULL);
+	if (!err)
+		err = vidas_s3_upload_part(&u, 1, &at, 1, &r);
+	if (!err)
+		err = vidas_s3_run(r);
+	if (!err)
+		err = vidas_s3_upload_take(&u, r);
+	vidas_s3_request_free(r);
+	if (!err)
+		err = vidas_s3_upload_complete(&u, condition, &now);
+	if (err)
+		vidas_s3_upload_drop(&u);
+	else
+		probe_delete(be, name);
+	vidas_s3_upload_clear(&u);
+	return err == -ESTALE || err == -ENOENT;
+}
+
+bool vidas_s3_parts_conditional(struct vidas_backend *be)
+{
+	int known = atomic_load_explicit(&be->complete_conditions, memory_order_relaxed);
+
+	if (!known) {
+		known = upload_refused(be) ? 1 : -1;
+		atomic_store_explicit(&be->complete_conditions, known, memory_order_relaxed);
+		if (known < 0)
+			vidas_s3_log(
+				be, 6,
+				"this server has no conditional multipart uploads: conditional "
+				"puts up to 5 GiB are made in one piece, above that checked first");
+	}
+	return known > 0;
 }

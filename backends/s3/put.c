@@ -144,7 +144,7 @@ static int content_put(struct vidas_backend *be, const char *key,
 	vidas_s3_condition(be, put, condition);
 	/* One conditional PUT is atomic, where completing an upload is not. */
 	if (parts && condition[0] && !vidas_s3_parts_conditional(be)) {
-		parts = put->size_bytes > S3_SINGLE_MAX;
+		parts = put->size_bytes > be->config.single_bytes;
 		if (parts)
 			condition[0] = '\0';
 	}

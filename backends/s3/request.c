@@ -2,7 +2,6 @@
 #include "backends/s3/s3.h"
 
 #include <errno.h>
-#include <openssl/evp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -112,6 +111,11 @@ static void cursor_copy(struct s3_cursor *c, char *buf, size_t bytes, bool into)
 	}
 }
 
+void vidas_s3_cursor_read(struct s3_cursor *c, char *buf, size_t bytes)
+{
+	cursor_copy(c, buf, bytes, false);
+}
+
 /* The hash is made of curl's own copy: the pool's memory is read once, others may change it. */
 static size_t on_read(char *buf, size_t one, size_t size, void *arg)
 {
@@ -122,8 +126,7 @@ static size_t on_read(char *buf, size_t one, size_t size, void *arg)
 	if (size > left)
 		size = (size_t)left;
 	cursor_copy(&r->at, buf, size, false);
-	if (r->md && size)
-		EVP_DigestUpdate(r->md, buf, size);
+	vidas_s3_hash_feed(r, buf, size);
 	r->done_bytes += size;
 	return size;
 }
@@ -137,9 +140,7 @@ static int on_seek(void *arg, curl_off_t offset, int origin)
 		return CURL_SEEKFUNC_CANTSEEK;
 	r->at = r->body;
 	r->done_bytes = 0;
-	if (r->md && EVP_DigestInit_ex(r->md, EVP_md5(), NULL) != 1)
-		return CURL_SEEKFUNC_FAIL;
-	return CURL_SEEKFUNC_OK;
+	return vidas_s3_hash_again(r) ? CURL_SEEKFUNC_OK : CURL_SEEKFUNC_FAIL;
 }
 
 static size_t text_append(struct s3_reply *reply, const char *data, size_t size, size_t max)
@@ -180,8 +181,7 @@ static size_t on_write(char *data, size_t one, size_t size, void *arg)
 	if (from != r->sink_offset || size > left)
 		return 0;
 	cursor_copy(&r->at, data, size, true);
-	if (r->md)
-		EVP_DigestUpdate(r->md, data, size);
+	vidas_s3_hash_feed(r, data, size);
 	r->done_bytes += size;
 	return size;
 }
@@ -215,29 +215,52 @@ static size_t on_header(char *data, size_t one, size_t size, void *arg)
 	return size * one;
 }
 
+/* As it is signed: percent-encoded, from the first '/' on. */
+int vidas_s3_request_path(const struct s3_request *r, char *out, size_t size)
+{
+	const struct s3_config *c = &r->be->config;
+	int n = c->path_style ? snprintf(out, size, "/%s%s", c->bucket, r->name[0] ? "/" : "") :
+				snprintf(out, size, "/");
+
+	if (n < 0 || (size_t)n >= size)
+		return -EINVAL;
+	return vidas_s3_percent_encode(r->name, true, out + n, size - (size_t)n) < 0 ? -EINVAL : 0;
+}
+
+/* As libcurl says it in "Host:": a port that goes without saying is left out. */
+int vidas_s3_request_host(const struct s3_request *r, char *out, size_t size)
+{
+	const struct s3_config *c = &r->be->config;
+	const char *host = strstr(c->endpoint, "://") + 3;
+	const char *port = strncmp(c->endpoint, "https", 5) == 0 ? ":443" : ":80";
+	size_t bytes = strlen(host), skip = strlen(port);
+	int n;
+
+	if (bytes > skip && strcmp(host + bytes - skip, port) == 0)
+		bytes -= skip;
+	n = snprintf(out, size, "%s%s%.*s", c->path_style ? "" : c->bucket,
+		     c->path_style ? "" : ".", (int)bytes, host);
+	return n < 0 || (size_t)n >= size ? -EINVAL : 0;
+}
+
 static int url_set(struct s3_request *r)
 {
 	const struct s3_config *c = &r->be->config;
-	char name[S3_PATH_BYTES], *url = NULL;
-	const char *host = strstr(c->endpoint, "://") + 3, *mark = r->query[0] ? "?" : "";
-	int n;
+	const char *host = strstr(c->endpoint, "://") + 3;
+	char path[S3_PATH_BYTES], *url = NULL;
 
-	if (vidas_s3_percent_encode(r->name, true, name, sizeof(name)) < 0)
+	if (vidas_s3_request_path(r, path, sizeof(path)))
 		return -EINVAL;
-	if (c->path_style)
-		n = asprintf(&url, "%s/%s%s%s%s%s", c->endpoint, c->bucket, name[0] ? "/" : "",
-			     name, mark, r->query);
-	else
-		n = asprintf(&url, "%.*s%s.%s/%s%s%s", (int)(host - c->endpoint), c->endpoint,
-			     c->bucket, host, name, mark, r->query);
-	if (n < 0)
+	if (asprintf(&url, "%.*s%s%s%s%s%s%s", (int)(host - c->endpoint), c->endpoint,
+		     c->path_style ? "" : c->bucket, c->path_style ? "" : ".", host, path,
+		     r->query[0] ? "?" : "", r->query) < 0)
 		return -ENOMEM;
 	curl_easy_setopt(r->easy, CURLOPT_URL, url);
 	free(url);
 	return 0;
 }
 
-static int header_add(struct s3_request *r, const char *fmt, const char *value)
+int vidas_s3_request_add(struct s3_request *r, const char *fmt, const char *value)
 {
 	struct curl_slist *more;
 	char line[4400];
@@ -249,69 +272,6 @@ static int header_add(struct s3_request *r, const char *fmt, const char *value)
 		return -ENOMEM;
 	r->sent_headers = more;
 	return 0;
-}
-
-/* Small bodies are copied, so that hash and bytes are of one reading; the hash is signed. */
-static int payload_hash(struct s3_request *r, char out[65])
-{
-	unsigned char digest[EVP_MAX_MD_SIZE];
-	unsigned n = 0;
-
-	snprintf(out, 65, "UNSIGNED-PAYLOAD");
-	if (r->body_bytes > S3_SIGNED_MAX)
-		return 0;
-	r->copy = malloc(r->body_bytes + 1);
-	if (!r->copy)
-		return -ENOMEM;
-	r->at = r->body;
-	cursor_copy(&r->at, (char *)r->copy, (size_t)r->body_bytes, false);
-	if (EVP_Digest(r->copy, (size_t)r->body_bytes, digest, &n, EVP_sha256(), NULL) != 1)
-		return -EIO;
-	for (unsigned i = 0; i < n && i < 32; i++)
-		sprintf(out + 2 * (size_t)i, "%02x", digest[i]);
-	return 0;
-}
-
-/* The clock's difference goes into the date that is signed. */
-static int date_add(struct s3_request *r)
-{
-	int64_t skew = atomic_load_explicit(&r->be->skew_s, memory_order_relaxed);
-	time_t now = time(NULL) + (time_t)skew;
-	char date[32];
-	struct tm tm;
-
-	if (!skew)
-		return 0;
-	gmtime_r(&now, &tm);
-	strftime(date, sizeof(date), "%Y%m%dT%H%M%SZ", &tm);
-	return header_add(r, "X-Amz-Date: %s", date);
-}
-
-static int sign(struct s3_request *r)
-{
-	const struct s3_config *c = &r->be->config;
-	char provider[128], hash[65], why[256];
-	struct s3_key key;
-	int err = payload_hash(r, hash);
-
-	if (err || c->anonymous)
-		return err;
-	err = vidas_s3_cred_get(r->be->cred, &key, why);
-	if (err)
-		return vidas_backend_error(r->be->host, err == -ENOMEM ? err : -EACCES,
-					   "s3://%s: %s", c->bucket, why);
-	snprintf(provider, sizeof(provider), "aws:amz:%s:s3", c->region);
-	snprintf(r->key_used, sizeof(r->key_used), "%s", key.id);
-	curl_easy_setopt(r->easy, CURLOPT_AWS_SIGV4, provider);
-	curl_easy_setopt(r->easy, CURLOPT_USERNAME, key.id);
-	curl_easy_setopt(r->easy, CURLOPT_PASSWORD, key.secret);
-	err = header_add(r, "x-amz-content-sha256: %s", hash);
-	if (!err)
-		err = date_add(r);
-	if (!err && key.token[0])
-		err = header_add(r, "x-amz-security-token: %s", key.token);
-	explicit_bzero(&key, sizeof(key));
-	return err;
 }
 
 static void method_set(struct s3_request *r)
@@ -399,23 +359,16 @@ int vidas_s3_request_arm(struct s3_request *r)
 	if (!r->easy)
 		goto out;
 	for (struct curl_slist *h = r->headers; h; h = h->next)
-		if (header_add(r, "%s", h->data))
+		if (vidas_s3_request_add(r, "%s", h->data))
 			goto out;
 	err = url_set(r);
 	if (!err)
-		err = sign(r);
+		err = vidas_s3_sign(r);
 	if (err)
 		goto out;
-	if (r->hash) {
-		r->md = EVP_MD_CTX_new();
-		/* Where policy forbids MD5 nothing is verified by it. */
-		if (r->md && EVP_DigestInit_ex(r->md, EVP_md5(), NULL) != 1) {
-			EVP_MD_CTX_free(r->md);
-			r->md = NULL;
-		}
-	}
-	if (r->md && r->copy)
-		EVP_DigestUpdate(r->md, r->copy, (size_t)r->body_bytes);
+	vidas_s3_hash_begin(r);
+	if (r->copy)
+		vidas_s3_hash_feed(r, (const char *)r->copy, (size_t)r->body_bytes);
 	r->done_bytes = 0;
 	r->at = r->sink.iov ? r->sink : r->body;
 	method_set(r);
@@ -430,17 +383,10 @@ out:
 
 void vidas_s3_request_land(struct s3_request *r, CURLcode code)
 {
-	unsigned n = 0;
-
 	r->reply.curl = code;
 	if (r->sink.iov)
 		r->reply.received = r->done_bytes;
-	if (r->md) {
-		if (EVP_DigestFinal_ex(r->md, r->reply.md5, &n) != 1)
-			memset(r->reply.md5, 0, sizeof(r->reply.md5));
-		EVP_MD_CTX_free(r->md);
-		r->md = NULL;
-	}
+	vidas_s3_hash_end(r);
 	if (r->easy)
 		vidas_s3_easy_give(r->be, r->easy);
 	r->easy = NULL;

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define DIGESTS_MAX (1u << 18) /* of blocks; 4 MiB, for 2 TiB of objects in blocks of 8 MiB */
+
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
 static CURLcode curl_ready = CURLE_FAILED_INIT;
 
@@ -69,6 +71,7 @@ static void s3_close(struct vidas_backend *be)
 	vidas_s3_cred_close(be->cred);
 	vidas_s3_dirs_forget(be);
 	vidas_s3_known_clear(be);
+	vidas_digests_free(be->sent);
 	vidas_s3_config_clear(&be->config);
 	pthread_mutex_destroy(&be->easy_lock);
 	pthread_mutex_destroy(&be->dirs_lock);
@@ -114,6 +117,8 @@ static int s3_open(const struct vidas_backend_host *host, const char *url,
 	source = (struct s3_cred_source){ .file = be->config.credentials,
 					  .profile = be->config.profile };
 	err = vidas_s3_cred_open(host, &source, &be->cred);
+	if (!err)
+		err = vidas_digests_new(be->config.part_bytes, DIGESTS_MAX, &be->sent);
 	if (!err)
 		err = vidas_s3_engines_open(be);
 	if (err)

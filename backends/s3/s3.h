@@ -4,8 +4,9 @@
  *
  *	config.c, encode.c, meta.c, xml.c, cred.c	no I/O but files (and imds.c)
  *	engine.c	threads that drive libcurl; a request belongs to them from submit to done
- *	request.c	one request: headers, signature, where bytes come from and go to
+ *	request.c	one request: headers, where bytes come from and go to; sign.c its signature
  *	run.c		sets of requests in parallel, tried again where that may help
+ *	upload.c, bulk.c	many requests that are one thing to S3
  *	dirs.c, get.c, put.c, parts.c, copy.c, names.c, list.c	the calls of <vidas/backend.h>
  *	probe.c, keeper.c	what the server can do; left-over uploads, credentials in time
  *
@@ -26,12 +27,13 @@
 
 #include <vidas/backend.h>
 
+#include "backends/digests.h"
+
 #define S3_KEY_MAX    1024u			/* bytes of an object's name, as S3 has it */
 #define S3_NAME_BYTES (S3_KEY_MAX + 2)		/* with a marker's '/' and the NUL */
 #define S3_PATH_BYTES (3 * S3_NAME_BYTES + 300) /* percent-encoded, behind "/BUCKET/" */
 #define S3_ANSWER_MAX (32u << 20)		/* bytes of an XML answer that are read */
 #define S3_PARTS_MAX  10000u			/* of a multipart upload, as S3 has it */
-#define S3_SINGLE_MAX (UINT64_C(5) << 30)	/* bytes of one PUT or COPY, as S3 has it */
 #define S3_SIGNED_MAX 65536u /* bodies up to here are copied and their hash is signed */
 
 /* Whose MD5 is compared with its ETag: hashing large ones costs a core as much as sending them. */
@@ -43,7 +45,8 @@ struct s3_config {
 	char *region, *cafile, *profile, *credentials;
 	bool path_style, anonymous, attrs, probe;
 	enum s3_verify verify;
-	uint64_t part_bytes;
+	uint64_t part_bytes;   /* also the blocks whose digests are remembered */
+	uint64_t single_bytes; /* that one PUT or COPY may have */
 	unsigned parallel, threads, retries;
 	unsigned connect_s, timeout_s;
 };
@@ -103,6 +106,8 @@ struct s3_cursor {
 	size_t used;
 };
 void vidas_s3_cursor_skip(struct s3_cursor *c, uint64_t bytes);
+/* Copies out and moves on: the one reading of bytes that others may change. */
+void vidas_s3_cursor_read(struct s3_cursor *c, char *buf, size_t bytes);
 
 struct s3_reply {
 	long http;		      /* status; 0: none came */
@@ -116,6 +121,7 @@ struct s3_reply {
 	bool foreign_hash; /* its ETag is no MD5, as of keys from a KMS */
 	uint64_t received; /* bytes that went to the sink */
 	uint8_t md5[16];   /* of the bytes that were sent or received, if asked for */
+	size_t digests;	   /* how many of r->digest are there */
 	char *text;	   /* the answer, NUL-terminated, where it did not go to a sink */
 	size_t text_bytes, text_room;
 	struct curl_slist *keep;     /* headers to give again when metadata is replaced */
@@ -138,7 +144,9 @@ struct s3_request {
 	struct s3_cursor sink; /* where a 2xx answer goes; iov NULL: reply.text */
 	uint64_t sink_bytes;   /* > 0: asked as a range from sink_offset */
 	uint64_t sink_offset;
-	bool hash;	/* reply.md5 is wanted */
+	bool hash; /* reply.md5 is wanted */
+	XXH128_hash_t *
+		digest; /* wanted of each block (config.part_bytes) that is sent or comes; NULL no */
 	bool keep;	/* reply.keep is wanted */
 	long accept;	/* a status >= 300 that is no failure here: 404, 412, 416 */
 	bool once;	/* never tried again */
@@ -154,6 +162,8 @@ struct s3_request {
 	CURL *easy;
 	struct curl_slist *sent_headers;
 	void *md; /* EVP_MD_CTX */
+	XXH3_state_t *xxh;
+	uint64_t digested;
 	struct s3_cursor at;
 	uint64_t done_bytes;
 	uint8_t *copy;	    /* of a small body */
@@ -176,6 +186,21 @@ int vidas_s3_request_arm(struct s3_request *r);
 /* After the flight: takes the handle's results, gives the handle back. */
 void vidas_s3_request_land(struct s3_request *r, CURLcode code);
 void vidas_s3_reply_clear(struct s3_reply *reply);
+
+/* For the signature (sign.c): path and Host as they are sent; a header line of this flight, whose
+ * format has one %s. */
+int vidas_s3_request_path(const struct s3_request *r, char *out, size_t size);
+int vidas_s3_request_host(const struct s3_request *r, char *out, size_t size);
+int vidas_s3_request_add(struct s3_request *r, const char *fmt, const char *value)
+	__attribute__((format(printf, 2, 0)));
+/* Fetches the keys and signs, unless auth=none. Makes r->copy of a small body. -EACCES no keys. */
+int vidas_s3_sign(struct s3_request *r);
+
+/* hash.c: reply.md5 and r->digest, from begin (or again, from the start) by feed to end. */
+void vidas_s3_hash_begin(struct s3_request *r);
+bool vidas_s3_hash_again(struct s3_request *r);
+void vidas_s3_hash_feed(struct s3_request *r, const char *data, size_t size);
+void vidas_s3_hash_end(struct s3_request *r);
 
 /* Engine. -------------------------------------------------------------------------------------- */
 
@@ -273,8 +298,10 @@ struct vidas_backend {
 	_Atomic int
 		complete_conditions; /* do they hold in CompleteMultipartUpload? 0 unknown, -1 no */
 	_Atomic bool closing;
+	_Atomic int bulk; /* does it know DeleteObjects? 0 unknown, -1 no */
 	enum s3_quoting conditions;
 	bool etag_is_md5;
+	struct vidas_digests *sent; /* of large objects that were put or fetched */
 
 	pthread_mutex_t easy_lock;
 	CURL *easy[64];
@@ -327,14 +354,50 @@ int vidas_s3_rename(struct vidas_backend *be, const char *from, const char *to);
 int vidas_s3_set_attrs(struct vidas_backend *be, const char *key,
 		       const struct vidas_backend_stat *attrs);
 
+/* A multipart upload (upload.c). */
+struct s3_upload {
+	struct vidas_backend *be;
+	char name[S3_NAME_BYTES];
+	char id[1024];
+	unsigned parts; /* that are there */
+	char *xml;	/* "<Part>..." */
+	size_t used, room;
+	void *md; /* EVP_MD_CTX, of the parts' MD5s: the ETag of the whole, as most servers have it */
+};
+/* Begins one for the object `name`; clear it in any case. `st` its attributes, `keep` more headers of
+ * its metadata; both may be NULL. */
+int vidas_s3_upload_begin(struct s3_upload *u, struct vidas_backend *be, const char *name,
+			  const struct vidas_backend_stat *st, const struct curl_slist *keep);
+void vidas_s3_upload_clear(struct s3_upload *u);
+/* Requests of parts, numbered from 1: the bytes at a cursor; [offset, offset + bytes) of an object, whose
+ * version is to be looked at afterwards: servers disagree about conditions of copies (radosgw 16
+ * ignores them, Swift 2.30 compares with an ETag of its own). */
+int vidas_s3_upload_part(struct s3_upload *u, unsigned number, const struct s3_cursor *at,
+			 uint64_t bytes, struct s3_request **out);
+int vidas_s3_upload_copy(struct s3_upload *u, unsigned number, const char *from, uint64_t offset,
+			 uint64_t bytes, struct s3_request **out);
+/* A part's request that is done, in the order of numbers. */
+int vidas_s3_upload_take(struct s3_upload *u, struct s3_request *r);
+/* `condition` "" none; `*now` has size 0 if the server does not say. */
+int vidas_s3_upload_complete(struct s3_upload *u, const char *condition,
+			     struct vidas_backend_version *now);
+/* Gives up; leaves the words of the failure before as they are. What cannot be aborted now, the keeper
+ * will find. */
+void vidas_s3_upload_drop(struct s3_upload *u);
+int vidas_s3_upload_abort(struct vidas_backend *be, const char *name, const char *id);
+
 /* parts.c */
 int vidas_s3_parts_put(struct vidas_backend *be, const char *key,
 		       const struct vidas_backend_put *put, const char *condition,
 		       struct vidas_backend_version *now);
+/* Parts of a size that is a multiple of a block, and few enough of them. */
+uint64_t vidas_s3_part_bytes(const struct vidas_backend *be, uint64_t size, uint64_t most);
 uint64_t vidas_s3_iov_bytes(const struct iovec *iov, int iovcnt);
-int vidas_s3_parts_abort(struct vidas_backend *be, const char *name, const char *id);
-/* Do conditions hold when an upload is completed? Asked once. */
+/* Do conditions hold when an upload is completed? Asked once (probe.c). */
 bool vidas_s3_parts_conditional(struct vidas_backend *be);
+
+/* bulk.c: deletes objects by their names; what is not there is no failure. */
+int vidas_s3_delete_names(struct vidas_backend *be, char *const *name, size_t names);
 
 ssize_t vidas_s3_get(struct vidas_backend *be, const char *key, uint64_t offset,
 		     const struct iovec *iov, int iovcnt,
@@ -358,6 +421,8 @@ int vidas_s3_stat(struct vidas_backend *be, const char *key, struct vidas_backen
  * NULL: headers that are to be given again. */
 int vidas_s3_head(struct vidas_backend *be, const char *key, bool dir,
 		  struct vidas_backend_stat *st, struct curl_slist **keep);
+int vidas_s3_head_name(struct vidas_backend *be, const char *name, struct vidas_backend_stat *st,
+		       struct curl_slist **keep);
 /* What a reply to HEAD or GET says of the object. */
 void vidas_s3_stat_of(const struct s3_request *r, struct vidas_backend_stat *st);
 int vidas_s3_remove(struct vidas_backend *be, const char *key,

@@ -44,7 +44,7 @@ static const char *local(const char *name)
 static bool is_entry(const char *name)
 {
 	return strcmp(name, "Contents") == 0 || strcmp(name, "CommonPrefixes") == 0 ||
-	       strcmp(name, "Upload") == 0;
+	       strcmp(name, "Upload") == 0 || strcmp(name, "Error") == 0;
 }
 
 static struct s3_entry *entry_new(struct parser *p)

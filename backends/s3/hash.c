@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What is computed of bytes while they pass, of the one copy of them that was sent or came. */
+#include "backends/s3/s3.h"
+
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+
+void vidas_s3_hash_begin(struct s3_request *r)
+{
+	if (r->hash) {
+		r->md = EVP_MD_CTX_new();
+		/* Where policy forbids MD5 nothing is verified by it. */
+		if (r->md && EVP_DigestInit_ex(r->md, EVP_md5(), NULL) != 1) {
+			EVP_MD_CTX_free(r->md);
+			r->md = NULL;
+		}
+	}
+	r->reply.digests = 0;
+	r->digested = 0;
+	r->xxh = r->digest ? XXH3_createState() : NULL;
+	if (r->xxh)
+		XXH3_128bits_reset(r->xxh);
+}
+
+bool vidas_s3_hash_again(struct s3_request *r)
+{
+	r->reply.digests = 0;
+	r->digested = 0;
+	if (r->xxh)
+		XXH3_128bits_reset(r->xxh);
+	return !r->md || EVP_DigestInit_ex(r->md, EVP_md5(), NULL) == 1;
+}
+
+static void block_end(struct s3_request *r)
+{
+	r->digest[r->reply.digests++] = XXH3_128bits_digest(r->xxh);
+	XXH3_128bits_reset(r->xxh);
+}
+
+/* Never more blocks than there were asked for: on_write() ends what is longer. */
+static void blocks_feed(struct s3_request *r, const char *data, size_t size)
+{
+	uint64_t block = r->be->config.part_bytes;
+
+	while (size) {
+		uint64_t room = block - r->digested % block;
+		size_t some = size < room ? size : (size_t)room;
+
+		XXH3_128bits_update(r->xxh, data, some);
+		r->digested += some;
+		data += some;
+		size -= some;
+		if (r->digested % block == 0)
+			block_end(r);
+	}
+}
+
+void vidas_s3_hash_feed(struct s3_request *r, const char *data, size_t size)
+{
+	if (r->md)
+		EVP_DigestUpdate(r->md, data, size);
+	if (r->xxh)
+		blocks_feed(r, data, size);
+}
+
+void vidas_s3_hash_end(struct s3_request *r)
+{
+	unsigned n = 0;
+
+	if (r->md) {
+		if (EVP_DigestFinal_ex(r->md, r->reply.md5, &n) != 1)
+			memset(r->reply.md5, 0, sizeof(r->reply.md5));
+		EVP_MD_CTX_free(r->md);
+		r->md = NULL;
+	}
+	if (r->xxh) {
+		if (r->digested % r->be->config.part_bytes)
+			block_end(r);
+		XXH3_freeState(r->xxh);
+		r->xxh = NULL;
+	}
+}
