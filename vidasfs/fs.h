@@ -271,6 +271,8 @@ int vidas_identity_init(void); /* drops what capabilities are not needed; before
 int vidas_identity_assume(fuse_req_t req, int dirfd, mode_t mode);
 /* Is the caller root, or of that group? A request names one group; the others are read from /proc. */
 bool vidas_identity_member(fuse_req_t req, gid_t gid);
+/* May the caller do that (R_OK, W_OK) by his user and the one group that the request names? */
+bool vidas_identity_may(fuse_req_t req, int fd, int access);
 /* Only the group: that of a file lets S_ISGID be set on it. */
 void vidas_identity_assume_group(gid_t gid);
 void vidas_identity_resume(void);

@@ -7,6 +7,7 @@
 #include "vidasfs/fs.h"
 
 #include <cap-ng.h>
+#include <grp.h>
 #include <linux/capability.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -15,6 +16,9 @@
 #include <unistd.h>
 
 static struct __user_cap_data_struct effective[_LINUX_CAPABILITY_U32S_3];
+
+/* We have none that root was of, so none that could let a caller in. */
+static bool groupless;
 
 static int caps(long call, struct __user_cap_data_struct *data)
 {
@@ -55,6 +59,7 @@ int vidas_identity_init(void)
 	if (capng_apply(CAPNG_SELECT_CAPS) < 0)
 		return vidas_fail(-EPERM, "cannot drop capabilities");
 	umask(0);
+	groupless = setgroups(0, NULL) == 0 || getgroups(0, NULL) == 0;
 	return caps(SYS_capget, effective);
 }
 
@@ -127,6 +132,27 @@ bool vidas_identity_member(fuse_req_t req, gid_t gid)
 	}
 	free(list);
 	return member;
+}
+
+bool vidas_identity_may(fuse_req_t req, int fd, int access)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3];
+	bool may;
+
+	if (!groupless)
+		return false;
+	memcpy(none, effective, sizeof(none));
+	for (unsigned i = 0; i < _LINUX_CAPABILITY_U32S_3; i++)
+		none[i].effective = 0;
+	assumed = true;
+	syscall(SYS_setfsgid, ctx->gid);
+	syscall(SYS_setfsuid, ctx->uid);
+	may = !caps(SYS_capset, none) && !faccessat(fd, "", access, AT_EMPTY_PATH | AT_EACCESS);
+	if (caps(SYS_capset, effective))
+		vidas_log(VIDAS_LOG_ERR, "a thread does not get its capabilities back");
+	vidas_identity_resume();
+	return may;
 }
 
 void vidas_identity_assume_group(gid_t gid)

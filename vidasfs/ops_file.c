@@ -132,6 +132,21 @@ static int handle_new(struct vidas_node *n, int fd, struct fuse_file_info *fi,
 	return 0;
 }
 
+/* A file that was there. */
+static int open_ready(struct vidas_node *n, int fd, struct fuse_file_info *fi,
+		      struct vidas_handle **out)
+{
+	int err = vidas_file_ready(n, fd);
+
+	if (!err)
+		vidas_relaxed_open(n);
+	if (!err)
+		err = handle_new(n, fd, fi, out);
+	if (!err && (fi->flags & O_TRUNC))
+		err = vidas_file_cut(n, fd, 0);
+	return err;
+}
+
 void vidas_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct vidas_node *n = vidas_node_of(ino);
@@ -146,13 +161,7 @@ void vidas_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	    ((fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC)))
 		err = -EROFS;
 	if (!err)
-		err = vidas_file_ready(n, fd);
-	if (!err)
-		vidas_relaxed_open(n);
-	if (!err)
-		err = handle_new(n, fd, fi, &h);
-	if (!err && (fi->flags & O_TRUNC))
-		err = vidas_file_cut(n, fd, 0);
+		err = open_ready(n, fd, fi, &h);
 	vidas_fd_put(n);
 	if (!err) {
 		if (fuse_reply_open(req, fi) == -ENOENT)
@@ -179,11 +188,33 @@ static int make_file(fuse_req_t req, int dirfd, const char *name, mode_t mode, i
 			    mode & 07777);
 	err = fd < 0 ? -errno : 0;
 	vidas_identity_resume();
-	/* Another domain was first. The kernel has not checked what the caller may do with that file:
-	 * have it look again. */
-	if (err == -EEXIST && !(flags & O_EXCL))
-		err = -ESTALE;
 	return err ? err : fd;
+}
+
+/*
+ * Another domain was first with a name that need not be new: a descriptor (O_PATH) of its file. What the
+ * caller may, which the kernel has not checked, is told by his user and one group; if that is not
+ * enough, -ESTALE has the kernel look again. It does so once only, and may be too late once more.
+ */
+static int first_file(fuse_req_t req, int dirfd, const char *name, int flags)
+{
+	int access = (flags & O_ACCMODE) == O_RDONLY ? R_OK :
+		     (flags & O_ACCMODE) == O_WRONLY ? W_OK :
+						       R_OK | W_OK;
+	int fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	struct stat dir, st;
+
+	if (fd < 0)
+		return -errno;
+	if (flags & O_TRUNC)
+		access |= W_OK;
+	/* In sticky directories the kernel may forbid it (fs.protected_regular). */
+	if (fstat(dirfd, &dir) == 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+	    (!(dir.st_mode & S_ISVTX) || st.st_uid == fuse_req_ctx(req)->uid) &&
+	    vidas_identity_may(req, fd, access))
+		return fd;
+	close(fd);
+	return -ESTALE;
 }
 
 /* Within a section: by its name, so that this one look after the leases is good for both. */
@@ -213,18 +244,26 @@ static void create(fuse_req_t req, struct vidas_node *dir, const char *name, mod
 	struct fuse_entry_param e = { 0 };
 	struct vidas_handle *h = NULL;
 	struct vidas_node *n = NULL;
-	int dirfd = vidas_fd_get(dir), fd, err = 0;
+	int dirfd = vidas_fd_get(dir), fd = -ESTALE, err = 0;
+	bool made = false;
 
 	if (dirfd < 0) {
 		fuse_reply_err(req, -dirfd);
 		return;
 	}
-	fd = make_file(req, dirfd, name, mode, fi->flags);
+	for (int tries = 0; tries < 100; tries++) {
+		fd = make_file(req, dirfd, name, mode, fi->flags);
+		made = fd != -EEXIST || (fi->flags & O_EXCL);
+		if (!made)
+			fd = first_file(req, dirfd, name, fi->flags);
+		if (made || fd != -ENOENT) /* it was removed again */
+			break;
+	}
 	if (fd < 0) {
 		err = fd;
 		goto out;
 	}
-	if (name)
+	if (name && made)
 		vidas_lease_changed(dir->key.branch, dir->key.ino,
 				    VIDAS_WIRE_RECALL_NAMES | VIDAS_WIRE_RECALL_ATTRS);
 	if (fstat(fd, &e.attr) < 0) {
@@ -234,7 +273,7 @@ static void create(fuse_req_t req, struct vidas_node *dir, const char *name, mod
 	}
 	n = vidas_node_enter(dir->key.branch, &e.attr, fd);
 	fd = n ? vidas_fd_get(n) : -ENOMEM;
-	err = fd < 0 ? fd : handle_new(n, fd, fi, &h);
+	err = fd < 0 ? fd : made ? handle_new(n, fd, fi, &h) : open_ready(n, fd, fi, &h);
 	if (!err) {
 		if (!name)
 			vidas_fd_pin(n);

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Sourced after domains.sh by the tests of tests/posix: runs groups of posix-cases (tests/posix/cases) everywhere.
 #   everywhere GROUP...   on a tmpfs, which proves the cases; on /vidas in passthrough and without, there in one domain
-#                         (both sides are one mount) and in two
+#                         (both sides are one mount) and in two, and with one side in passthrough, the other not
 # A vidasd and the mounts are there afterwards, as two_domains makes them: $a and $b; without passthrough: $na and $nb.
 
 cases() { # WHERE DIR [DIR2]
 	local group keep=()
-	[ "$1" != nopassthrough-two ] || keep=(-k)
+	case $1 in nopassthrough-two | mixed) keep=(-k) ;; esac
 	for group in "${groups[@]}"; do
 		mkdir "$2/$1-$group"
 		echo "$1:"
@@ -15,13 +15,14 @@ cases() { # WHERE DIR [DIR2]
 }
 
 everywhere() {
-	local groups=("$@") bad=()
+	local groups=("$@") bad=() possible=no
 	mkdir "$VIDAS_TMP/tmpfs"
 	mount -t tmpfs -o nosuid,nodev,size=256M none "$VIDAS_TMP/tmpfs"
 	cases tmpfs "$VIDAS_TMP/tmpfs"
 	[ ${#bad[@]} = 0 ] || fail "the cases do not even hold on tmpfs"
 	two_domains
-	if passthrough_possible; then
+	! passthrough_possible || possible=yes
+	if [ $possible = yes ]; then
 		cases passthrough "$a"
 		cases passthrough-two "$a" "$b"
 	fi
@@ -30,6 +31,7 @@ everywhere() {
 	na=$VIDAS_TMP/n1/shared nb=$VIDAS_TMP/n2/shared
 	cases nopassthrough "$na"
 	cases nopassthrough-two "$na" "$nb"
+	[ $possible = no ] || cases mixed "$a" "$nb"
 	[ ${#bad[@]} = 0 ] || fail "$(IFS=,; echo "${bad[*]}")"
 }
 

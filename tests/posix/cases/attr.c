@@ -171,7 +171,7 @@ static void privileges_written(void)
 	int fd;
 
 	put(here, "f", "0123456789");
-	for (int i = 0; i < 6; i++) {
+	for (int i = 0; i < 7; i++) {
 		OK(fchownat(here, "f", 1, 1, 0));
 		OK(fchmodat(here, "f", 06777, 0));
 		SAME(06777, bits("f"));
@@ -190,6 +190,8 @@ static void privileges_written(void)
 			OK(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096));
 		else if (i == 4)
 			OK(openat(here, "f", O_WRONLY | O_TRUNC));
+		else if (i == 6)
+			OK(truncate("f", 3));
 		else
 			SAME(1, OK(pwrite(fd, "x", 1, 100)));
 		done();

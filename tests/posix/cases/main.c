@@ -2,6 +2,7 @@
 /* posix-cases: chooses cases, gives each a directory and a process, and says which failed. */
 #include "cases.h"
 
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,6 +67,7 @@ static bool run(const struct posix_case *c, const char *one, const char *other)
 	fflush(stdout);
 	pid = fork();
 	if (!pid) {
+		setpgid(0, 0);
 		alarm(CASE_SECONDS);
 		umask(022);
 		here = directory(one, c->name, true);
@@ -80,6 +82,7 @@ static bool run(const struct posix_case *c, const char *one, const char *other)
 		perror("fork");
 		exit(2);
 	}
+	kill(-pid, SIGKILL); /* what a failed case has left running */
 	if (WIFSIGNALED(status))
 		printf("FAILED %s: ended by signal %d (%s)\n", c->name, WTERMSIG(status),
 		       strsignal(WTERMSIG(status)));

@@ -93,6 +93,9 @@ static void flags(void)
 	OK(fcntl(fd, F_SETFL, O_APPEND));
 	SAME(1, OK(write(fd, "!", 1)));
 	HAS(there, "f", "tExt!");
+	OK(fcntl(fd, F_SETFL, 0));
+	SAME(1, OK(pwrite(fd, "T", 1, 0)));
+	HAS(there, "f", "TExt!");
 	fd = OK(openat(there, "f", O_WRONLY | O_TRUNC));
 	SAME(0, stat_of(here, "f").st_size);
 	SAME(2, OK(write(fd, "ab", 2)));

@@ -171,6 +171,95 @@ static void to_and_fro(void)
 	SAME(1, stat_of(there, a ? "x/f" : "y/f").st_nlink);
 }
 
+/* A name that one side makes, or opens if it is there, while the other removes it: always opened. */
+static void made_by_both(void)
+{
+	_Atomic int *words = shared();
+	pid_t pid[2];
+
+	for (int i = 0; i < 2; i++) {
+		pid[i] = start();
+		if (pid[i])
+			continue;
+		while (running(words)) {
+			int at = i ? there : here;
+			int fd = OK(openat(at, "f", O_WRONLY | O_CREAT, 0600));
+
+			SAME(1, OK(write(fd, "x", 1)));
+			OK(close(fd));
+			if (unlinkat(at, "f", 0) < 0)
+				SAME(ENOENT, errno);
+		}
+		done();
+	}
+	for (int i = 0; i < ROUNDS * 4; i++) {
+		int fd = OK(openat(here, "f", O_RDWR | O_CREAT | (i % 4 ? 0 : O_TRUNC), 0600));
+
+		YES(stat_fd(fd).st_size <= 1);
+		OK(close(fd));
+	}
+	atomic_store_explicit(words, 1, memory_order_release);
+	join(pid[0]);
+	join(pid[1]);
+}
+
+/* Linux may not follow a directory that moves on the other side while this one moves some too. */
+static bool lost(void)
+{
+	return errno == ENOENT || (apart && errno == ESTALE);
+}
+
+/* Directories that both sides move, into each other too: who walks them finds them, or not. */
+static void moved_directories(void)
+{
+	static const char *const way[][2] = { { "a", "b/a" }, { "b/a", "a" }, { "b", "a/b" },
+					      { "a/b", "b" }, { "a", "c/a" }, { "c/a", "a" } };
+	static const char *const walk[] = { "a/in",   "b/a/in",	   "b/in",     "a/b/in",
+					    "c/a/in", "c/../a/in", "b/a/../in" };
+	_Atomic int *words = shared();
+	pid_t pid[2];
+
+	for (const char *d = "abc"; *d; d++) {
+		char in[] = { *d, '/', 'i', 'n', 0 }, dir[] = { *d, 0 };
+
+		OK(mkdirat(here, dir, 0755));
+		put(here, in, dir);
+	}
+	for (int i = 0; i < 2; i++) {
+		pid[i] = start();
+		if (pid[i])
+			continue;
+		for (unsigned n = (unsigned)i; running(words); n++) {
+			const char *const *w = way[n * 5 % 6];
+
+			if (renameat(i ? there : here, w[0], i ? there : here, w[1]) < 0)
+				YES(errno == EINVAL || errno == ENOTEMPTY || lost());
+		}
+		done();
+	}
+	for (int i = 0; i < ROUNDS * 3; i++) {
+		struct stat st;
+		int fd = openat(here, walk[i % 7], O_RDONLY);
+
+		if (fd < 0) {
+			YES(lost());
+		} else {
+			SAME(1, stat_fd(fd).st_size);
+			OK(close(fd));
+		}
+		if (fstatat(here, walk[(i + 3) % 7], &st, 0) < 0)
+			YES(lost());
+	}
+	atomic_store_explicit(words, 1, memory_order_release);
+	join(pid[0]);
+	join(pid[1]);
+	/* In the end each is in one place, on both sides. */
+	SAME(1, exists(here, "a") + exists(here, "b/a") + exists(here, "c/a"));
+	SAME(1, exists(here, "b") + exists(here, "a/b") + exists(here, "c/a/b"));
+	SAME(1, exists(there, "a") + exists(there, "b/a") + exists(there, "c/a"));
+	HAS(there, "c/in", "c");
+}
+
 /* A descriptor of what has been replaced is that of the old; the name leads to the new. */
 static void made_anew(void)
 {
@@ -228,6 +317,9 @@ static const struct posix_case cases[] = { { .name = "replaced", .run = replaced
 					   { .name = "come-and-go", .run = come_and_go },
 					   { .name = "lock-files", .run = lock_files },
 					   { .name = "to-and-fro", .run = to_and_fro },
+					   { .name = "made-by-both", .run = made_by_both },
+					   { .name = "moved-directories",
+					     .run = moved_directories },
 					   { .name = "made-anew", .run = made_anew },
 					   { .name = "other-kinds", .run = other_kinds },
 					   { .name = NULL } };
