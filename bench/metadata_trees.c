@@ -15,10 +15,11 @@
 
 #include "bench/metadata.h"
 
-#define LISTED	     100000u
-#define LISTED_QUICK 1000u
-#define ROUNDS	     7u /* of each: they take long enough */
-#define BIG	     "big"
+#define LISTED	  100000u
+#define LOOKED_AT 10000u /* passthrough_ll keeps a descriptor for each file it has told of */
+#define ROUNDS	  7u	 /* of each: they take long enough */
+#define BIG	  "big"
+#define SMALLER	  "smaller"
 
 extern char **environ;
 
@@ -36,9 +37,9 @@ struct task {
 };
 
 /* 0, or -1 with errno. */
-static int list(int dir, bool look)
+static int list(int dir, const char *name, bool look)
 {
-	int fd = openat(dir, BIG, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *e;
 	struct stat st;
@@ -64,7 +65,7 @@ static long turn_list(void *arg, unsigned slice)
 	const struct walker *w = arg;
 
 	(void)slice;
-	return list(w->place->fd, false) < 0 ? -errno : 1;
+	return list(w->place->fd, BIG, false) < 0 ? -errno : 1;
 }
 
 static long turn_list_stat(void *arg, unsigned slice)
@@ -72,7 +73,7 @@ static long turn_list_stat(void *arg, unsigned slice)
 	const struct walker *w = arg;
 
 	(void)slice;
-	return list(w->place->fd, true) < 0 ? -errno : 1;
+	return list(w->place->fd, SMALLER, true) < 0 ? -errno : 1;
 }
 
 /* The shell, with the place's directory as its own; -EIO if it fails. */
@@ -187,16 +188,17 @@ static int round_run(struct walker *w, unsigned n, struct vidas_rounds *r, unsig
 	return 0;
 }
 
-static int big_make(const struct metadata *m, unsigned count)
+/* Directories that all places list, made in the pool itself. */
+static int listed_make(const struct metadata *m, const char *dir, unsigned count)
 {
-	int dir = m->p->place[0].fd, fd = -1;
+	int root = m->p->place[0].fd, fd;
 	char name[64];
 
-	if (mkdirat(dir, BIG, 0755))
-		return vidas_bench_complain(m->b, "mkdir: %s", strerror(errno));
+	if (mkdirat(root, dir, 0755))
+		return vidas_bench_complain(m->b, "mkdir %s: %s", dir, strerror(errno));
 	for (unsigned i = 0; i < count; i++) {
-		snprintf(name, sizeof(name), BIG "/a-name-of-usual-length-%u.dat", i);
-		fd = openat(dir, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+		snprintf(name, sizeof(name), "%s/a-name-of-usual-length-%u.dat", dir, i);
+		fd = openat(root, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
 		if (fd < 0)
 			return vidas_bench_complain(m->b, "%s: %s", name, strerror(errno));
 		close(fd);
@@ -204,25 +206,29 @@ static int big_make(const struct metadata *m, unsigned count)
 	return 0;
 }
 
-static void big_remove(const struct metadata *m, unsigned count)
+static void listed_remove(const struct metadata *m, const char *dir, unsigned count)
 {
 	char name[64];
 
 	for (unsigned i = 0; i < count; i++) {
-		snprintf(name, sizeof(name), BIG "/a-name-of-usual-length-%u.dat", i);
+		snprintf(name, sizeof(name), "%s/a-name-of-usual-length-%u.dat", dir, i);
 		unlinkat(m->p->place[0].fd, name, 0);
 	}
-	unlinkat(m->p->place[0].fd, BIG, AT_REMOVEDIR);
+	unlinkat(m->p->place[0].fd, dir, AT_REMOVEDIR);
 }
 
 int metadata_trees_run(struct metadata *m)
 {
 	const struct places *p = m->p;
-	const unsigned listed = m->b->quick ? LISTED_QUICK : LISTED;
+	const unsigned listed = m->b->quick ? LISTED / 100 : LISTED;
+	const unsigned looked_at = m->b->quick ? LOOKED_AT / 10 : LOOKED_AT;
 	unsigned rounds = m->b->quick ? 1 : m->b->rounds < ROUNDS ? m->b->rounds : ROUNDS, n = 0;
 	struct walker w[PLACES_MAX];
 	struct vidas_rounds r[TASKS] = { 0 };
-	int ret = big_make(m, listed);
+	int ret = listed_make(m, BIG, listed);
+
+	if (!ret)
+		ret = listed_make(m, SMALLER, looked_at);
 
 	for (unsigned t = 0; !ret && t < TASKS; t++)
 		if (vidas_rounds_init(&r[t], p->n, rounds))
@@ -242,7 +248,7 @@ int metadata_trees_run(struct metadata *m)
 		vidas_table_head(&m->b->table, "Listings, and programs at work on trees");
 	for (unsigned t = 0; t < TASKS; t++) {
 		if (!ret && wanted(m, &tasks[t]))
-			print(m, &tasks[t], &r[t], listed);
+			print(m, &tasks[t], &r[t], t ? looked_at : listed);
 		vidas_rounds_free(&r[t]);
 	}
 	for (unsigned i = 0; i < n; i++) {
@@ -252,6 +258,7 @@ int metadata_trees_run(struct metadata *m)
 		close(w[i].fd);
 		unlinkat(p->place[i].fd, p->place[i].name, AT_REMOVEDIR);
 	}
-	big_remove(m, listed);
+	listed_remove(m, BIG, listed);
+	listed_remove(m, SMALLER, looked_at);
 	return ret;
 }

@@ -20,6 +20,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -304,6 +305,20 @@ void vidas_backing_none(int level, const char *where, const char *why);
 
 /* ops_attr.c: sets the length of a file. */
 int vidas_file_cut(struct vidas_node *n, int fd, off_t size);
+
+/* Taking requests (loop.c) ----------------------------------------------------------------------- */
+
+#define VIDAS_WORKERS 64u /* threads: some may wait for a backend while others go on */
+
+/* Before there is any other thread: these signals are the main thread's, in vidas_loop_run(). */
+void vidas_loop_block_signals(sigset_t *ends);
+/* Carries out requests until it is unmounted or one of the signals comes; all threads have ended
+ * then. 0 or -errno, with words. */
+int vidas_loop_run(const sigset_t *ends);
+/* This thread may have to wait now for more than its turn on a CPU: another one takes requests from
+ * here on. Nothing, on other threads. Whoever waits without having said so keeps the whole mount
+ * waiting. */
+void vidas_loop_step_aside(void);
 
 /* io.c */
 int vidas_io_init(void);

@@ -19,11 +19,9 @@
 #include <systemd/sd-journal.h>
 
 #define EXIT_USAGE   2
-#define WORKERS	     64u /* some may wait for a backend while others go on */
-#define IDLE	     4u	 /* more sleepers are only more wake-ups on other processors */
 #define IO_MAX	     (1u << 20)
-/* Descriptors that are not files: each worker's, each lane's to vidasd, the log and so on. */
-#define FDS_RESERVED (WORKERS + 64u)
+/* Descriptors that are not files: each worker's lane to vidasd, the log and so on. */
+#define FDS_RESERVED (VIDAS_WORKERS + 64u)
 
 struct vidas_fs vidas_fs = { .proc_fd = -1 };
 
@@ -188,11 +186,18 @@ static void fuse_says(enum fuse_log_level level, const char *fmt, va_list args)
 
 /* vidasd's side ----------------------------------------------------------------------------------- */
 
+static void step_aside(void *arg)
+{
+	(void)arg;
+	vidas_loop_step_aside();
+}
+
 static int connect_vidasd(const struct vidas_options *o)
 {
 	static const struct vidas_tree_events events = { .recall = vidas_lease_recall,
 							 .settle = vidas_lease_settle,
-							 .containers = vidas_root_changed };
+							 .containers = vidas_root_changed,
+							 .waiting = step_aside };
 	char path[PATH_MAX], seconds[16], reason[1024];
 	const char *address = o->socket;
 	int err;
@@ -314,33 +319,19 @@ out:
 		close(null);
 }
 
-static int loop(struct fuse_session *se)
-{
-	struct fuse_loop_config *config = fuse_loop_cfg_create();
-	int err;
-
-	if (!config)
-		return -ENOMEM;
-	fuse_loop_cfg_set_clone_fd(config, 1);
-	fuse_loop_cfg_set_max_threads(config, WORKERS);
-	fuse_loop_cfg_set_idle_threads(config, IDLE);
-	err = fuse_session_loop_mt(se, config);
-	fuse_loop_cfg_destroy(config);
-	if (err > 0)
-		vidas_log(VIDAS_LOG_INFO, "told to end: %s", strsignal(err));
-	return err < 0 ? vidas_fail(err, "reading from the kernel: %s", strerror(-err)) : 0;
-}
-
 /* Until it is unmounted or told to end. */
 static int serve(struct fuse_args *args, const struct vidas_options *o, int ready_fd)
 {
-	int err = prepare(o);
+	sigset_t ends;
+	int err;
 
+	vidas_loop_block_signals(&ends);
+	err = prepare(o);
 	if (err)
 		goto out;
 	err = -EIO;
 	vidas_fs.se = fuse_session_new(args, &operations, sizeof(operations), NULL);
-	if (!vidas_fs.se || fuse_set_signal_handlers(vidas_fs.se) < 0) {
+	if (!vidas_fs.se) {
 		vidas_fail(err, "libfuse gives no session");
 		goto out;
 	}
@@ -349,7 +340,7 @@ static int serve(struct fuse_args *args, const struct vidas_options *o, int read
 		goto out;
 	}
 	detach(o, ready_fd);
-	err = loop(vidas_fs.se);
+	err = vidas_loop_run(&ends);
 	sd_notify(0, "STOPPING=1");
 	fuse_session_unmount(vidas_fs.se);
 	vidas_branches_flush();
@@ -358,10 +349,8 @@ out:
 		vidas_log(VIDAS_LOG_ERR, "%s", vidas_fail_text());
 	vidas_locks_stop();
 	vidas_close(vidas_fs.v); /* leaves what is attached */
-	if (vidas_fs.se) {
-		fuse_remove_signal_handlers(vidas_fs.se);
+	if (vidas_fs.se)
 		fuse_session_destroy(vidas_fs.se);
-	}
 	return err ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 

@@ -168,6 +168,7 @@ int vidas_call(struct vidas *v, struct vidas_call *call)
 	int64_t end_us = call->timeout_us ? vidas_deadline_us(call->timeout_us) : VIDAS_FOREVER;
 	int err = 0, status = 0;
 
+	vidas_events_waiting(v);
 	for (int i = 0; i < VIDAS_TRIES; i++) {
 		int64_t deadline_us = end_us >= 0 ? end_us : vidas_deadline_us(limit_us);
 		int64_t connect_us = vidas_deadline_us(v->timeout_us);

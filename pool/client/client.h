@@ -231,6 +231,7 @@ void vidas_leases_recall(struct vidas_container *c, uint64_t inode, uint32_t kin
 /* Starts the events lane's thread unless it runs; with `ev`, waits until it is connected. */
 int vidas_events_start(struct vidas *v, const struct vidas_tree_events *ev);
 void vidas_events_stop(struct vidas *v);
+void vidas_events_waiting(struct vidas *v); /* this thread is about to wait for an answer */
 
 /* tree.c */
 int vidas_tree_unref(struct vidas_tree *t);

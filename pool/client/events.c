@@ -26,6 +26,14 @@ static struct vidas_tree_events callbacks(struct vidas *v)
 	return ev;
 }
 
+void vidas_events_waiting(struct vidas *v)
+{
+	struct vidas_tree_events ev = callbacks(v);
+
+	if (ev.waiting)
+		ev.waiting(ev.arg);
+}
+
 static void recall_one(void *arg, uint64_t inode, uint32_t kinds)
 {
 	struct recall_to *to = arg;

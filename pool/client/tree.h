@@ -114,6 +114,8 @@ struct vidas_tree_events {
 	bool (*settle)(void *arg);
 	/* The containers that this domain may attach have changed. */
 	void (*containers)(void *arg);
+	/* This thread is about to wait for vidasd's answer. NULL: nobody wants to know. */
+	void (*waiting)(void *arg);
 	void *arg;
 };
 /* Has events received, by a thread on a lane of its own; they go on over reconnects. Returns when they
