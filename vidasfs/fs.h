@@ -142,6 +142,7 @@ struct vidas_node {
 	_Atomic bool imported;	  /* rooted directories: the backend's entries are in the tree */
 	_Atomic bool cached;	  /* the kernel was ever allowed to cache its attributes */
 	_Atomic uint32_t relaxed; /* relaxed.c */
+	_Atomic bool large;	  /* has lost a name: to let go of its memory may take a while */
 
 	/* Shard lock. */
 	UT_hash_handle hh;
@@ -232,6 +233,10 @@ double vidas_lease_names(struct vidas_node *dir);
 double vidas_lease_attrs(struct vidas_node *n);
 /* A lease on the attributes, even where they may be cached without one; until the section is left. */
 bool vidas_lease_hold(struct vidas_node *n);
+/* The same for an inode that may have no node yet; and, once it has, for how long its attributes may be
+ * cached if they were read since. */
+bool vidas_lease_hold_unknown(struct vidas_branch *b, uint64_t ino);
+double vidas_lease_known(struct vidas_node *n, bool held);
 /* The attributes, and for how long they may be cached. */
 int vidas_lease_stat(struct vidas_node *n, int fd, struct stat *st, double *timeout);
 /* A change that was just made: returns when no other domain answers from before. Not in a section. */

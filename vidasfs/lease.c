@@ -134,6 +134,14 @@ int vidas_lease_stat(struct vidas_node *n, int fd, struct stat *st, double *time
 	return 0;
 }
 
+/* How long what is cached under a lease stays so. Remembers that it was ever allowed. */
+static double allow(struct vidas_node *n)
+{
+	atomic_store_explicit(&n->cached, true, memory_order_relaxed);
+	return vidas_node_relaxed(n) ? vidas_fs.options.relaxed_seconds :
+				       vidas_tree_cache_seconds(n->key.branch->tree);
+}
+
 double vidas_lease_attrs(struct vidas_node *n)
 {
 	bool relaxed = mine && vidas_node_relaxed(n);
@@ -143,16 +151,24 @@ double vidas_lease_attrs(struct vidas_node *n)
 	if (!relaxed && !n->key.branch->volatile_pool &&
 	    atomic_load_explicit(&n->writers, memory_order_relaxed))
 		return 0;
-	if (!relaxed && !vidas_lease_hold(n))
-		return 0;
-	atomic_store_explicit(&n->cached, true, memory_order_relaxed);
-	return relaxed ? vidas_fs.options.relaxed_seconds :
-			 vidas_tree_cache_seconds(n->key.branch->tree);
+	return relaxed || vidas_lease_hold(n) ? allow(n) : 0;
 }
 
 bool vidas_lease_hold(struct vidas_node *n)
 {
-	return mine && vidas_tree_cache_attrs(n->key.branch->tree, n->key.ino);
+	return vidas_lease_hold_unknown(n->key.branch, n->key.ino);
+}
+
+bool vidas_lease_hold_unknown(struct vidas_branch *b, uint64_t ino)
+{
+	return mine && vidas_tree_cache_attrs(b->tree, ino);
+}
+
+double vidas_lease_known(struct vidas_node *n, bool held)
+{
+	if (mine && vidas_node_relaxed(n))
+		return allow(n);
+	return held && !atomic_load_explicit(&n->writers, memory_order_relaxed) ? allow(n) : 0;
 }
 
 void vidas_lease_changed(struct vidas_branch *b, uint64_t ino, uint32_t kinds)

@@ -159,6 +159,8 @@ static void drop(struct vidas_node *n, uint64_t lookups, unsigned refs, unsigned
 			fd = vidas_fd_detach(n);
 	}
 	pthread_mutex_unlock(&s->lock);
+	if (last && atomic_load_explicit(&n->large, memory_order_relaxed))
+		vidas_loop_step_aside();
 	if (fd >= 0)
 		close(fd);
 	if (last)

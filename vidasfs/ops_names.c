@@ -8,10 +8,36 @@
 
 #define NAMES_AND_ATTRS (VIDAS_WIRE_RECALL_NAMES | VIDAS_WIRE_RECALL_ATTRS)
 
+#define LARGE_BYTES (16 << 20)
+
 /* A name that stays in its directory; the kernel sends no other, but it is the border. */
 static bool plain(const char *name)
 {
 	return *name && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && !strchr(name, '/');
+}
+
+/* An inode that we had no node of, by its name; `e` has what it was a moment ago. */
+static int entry_meet(struct vidas_branch *b, int dirfd, const char *name,
+		      struct fuse_entry_param *e)
+{
+	uint64_t ino = e->attr.st_ino;
+	bool held = vidas_lease_hold_unknown(b, ino);
+	int fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), err;
+	struct vidas_node *n;
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &e->attr) < 0) {
+		err = -errno;
+		close(fd);
+		return err;
+	}
+	n = vidas_node_enter(b, &e->attr, fd);
+	if (!n)
+		return -ENOMEM;
+	e->ino = vidas_node_id(n);
+	e->attr_timeout = vidas_lease_known(n, held && e->attr.st_ino == ino);
+	return 0;
 }
 
 int vidas_entry_fill(struct vidas_node *dir, int dirfd, const char *name,
@@ -19,26 +45,15 @@ int vidas_entry_fill(struct vidas_node *dir, int dirfd, const char *name,
 {
 	struct vidas_branch *b = dir->key.branch;
 	struct vidas_node *n;
-	int fd, err = 0;
+	int fd, err;
 
 	memset(e, 0, sizeof(*e));
 	e->entry_timeout = vidas_lease_names(dir);
 	if (fstatat(dirfd, name, &e->attr, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
 	n = vidas_node_enter(b, &e->attr, -1);
-	if (!n) {
-		fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-		if (fd < 0)
-			return -errno;
-		if (fstat(fd, &e->attr) < 0) {
-			err = -errno;
-			close(fd);
-			return err;
-		}
-		n = vidas_node_enter(b, &e->attr, fd);
-		if (!n)
-			return -ENOMEM;
-	}
+	if (!n)
+		return entry_meet(b, dirfd, name, e);
 	e->ino = vidas_node_id(n);
 	/* What is cached has to be read after the lease was taken. */
 	fd = vidas_fd_get(n);
@@ -209,8 +224,11 @@ static void losing_begin(struct losing *l, struct vidas_branch *b, int dirfd, co
 	l->ino = st.st_ino;
 	l->last = st.st_nlink == 1 || S_ISDIR(st.st_mode);
 	l->n = vidas_node_find(b, st.st_ino);
-	if (l->n)
-		l->fd = vidas_fd_get(l->n);
+	if (!l->n)
+		return;
+	l->fd = vidas_fd_get(l->n);
+	if (st.st_size >= LARGE_BYTES)
+		atomic_store_explicit(&l->n->large, true, memory_order_relaxed);
 }
 
 static void losing_announce(const struct losing *l, struct vidas_branch *b)
