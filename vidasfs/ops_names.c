@@ -17,9 +17,10 @@ static bool plain(const char *name)
 }
 
 /* An inode that we had no node of, by its name; `e` has what it was a moment ago. */
-static int entry_meet(struct vidas_branch *b, int dirfd, const char *name,
+static int entry_meet(struct vidas_node *dir, int dirfd, const char *name,
 		      struct fuse_entry_param *e)
 {
+	struct vidas_branch *b = dir->key.branch;
 	uint64_t ino = e->attr.st_ino;
 	bool held = vidas_lease_hold_unknown(b, ino);
 	int fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), err;
@@ -36,6 +37,11 @@ static int entry_meet(struct vidas_branch *b, int dirfd, const char *name,
 	if (!n)
 		return -ENOMEM;
 	e->ino = vidas_node_id(n);
+	fd = vidas_fd_get(n);
+	if (fd >= 0) {
+		vidas_relaxed_found(dir, n, fd);
+		vidas_fd_put(n);
+	}
 	e->attr_timeout = vidas_lease_known(n, held && e->attr.st_ino == ino);
 	return 0;
 }
@@ -53,7 +59,7 @@ int vidas_entry_fill(struct vidas_node *dir, int dirfd, const char *name,
 		return -errno;
 	n = vidas_node_enter(b, &e->attr, -1);
 	if (!n)
-		return entry_meet(b, dirfd, name, e);
+		return entry_meet(dir, dirfd, name, e);
 	e->ino = vidas_node_id(n);
 	/* What is cached has to be read after the lease was taken. */
 	fd = vidas_fd_get(n);
