@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What vidasd pushes by itself (write_policy=async, and what is left over of through): when to look,
+ * What vidasd moves by itself: pushes (write_policy=async, and what is left over of through): when to look,
  * and what for. Domains leave their changes in the lease table (shm.h); the main thread takes them
  * from there at every tick and notes since when; a pass (vidas_sync_push_owed) has a thread of its
- * own, as a store may take its time. A container has one pass at a time.
+ * own, as a store may take its time. A container has one pass at a time. Beside it there may be a look
+ * at the store (vidas_sync_watch), where something is eager.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,10 @@ struct host_owed {
 	int64_t least_us; /* the least write_deadline in the container */
 	int64_t all_us;	  /* since when anything may have changed, 0: what did is known */
 	unsigned failures, failed;
+	atomic_bool watching;
+	bool watch_failed; /* the last one; of the thread that watches */
+	int64_t watch_us;  /* the least update_interval of what is eager, INT64_MAX: nothing is */
+	int64_t watch_next_us;
 	/* By bucket of the inode: since when it may have changed, 0: it has not. */
 	int64_t since_us[VIDAS_SHM_LEASE_BUCKETS];
 	uint64_t kept[VIDAS_SHM_LEASE_BUCKETS / 64]; /* a bit each: it is not due */
@@ -38,7 +43,7 @@ static struct host_owed *owed_of(struct host_container *c)
 		return NULL;
 	/* The first look tells which deadlines there are; and what the vidasd before left, once domains
 	 * have had the time to come back. */
-	c->owed->least_us = INT64_MAX;
+	c->owed->least_us = c->owed->watch_us = INT64_MAX;
 	c->owed->all_us = vidas_now_us();
 	c->owed->next_us = c->loaded ? c->host->grace_end_us : c->owed->all_us;
 	return c->owed;
@@ -134,15 +139,15 @@ static void pass_done(struct host_container *c, const struct vidas_sync_owed *s)
 			o->since_us[b] = 0;
 	if (o->all_us || s->least_us < o->least_us)
 		o->least_us = s->least_us;
+	if (o->all_us || s->watch_us < o->watch_us)
+		o->watch_us = s->watch_us;
 	o->all_us = 0;
 	o->next_us = s->next_us;
 	note_writers(c, o);
 }
 
-static void *pass_main(void *arg)
+static void pass(struct host_container *c)
 {
-	struct host_container *c = arg;
-	struct host *h = c->host;
 	struct host_owed *o = c->owed;
 	struct vidas_sync_owed s = { .changed_us = changed_us,
 				     .not_due = not_due,
@@ -161,33 +166,72 @@ static void *pass_main(void *arg)
 		pass_failed(c, &s);
 	else
 		pass_done(c, &s);
-	atomic_store_explicit(&o->running, false, memory_order_release);
+}
+
+static void watch(struct host_container *c)
+{
+	struct host_owed *o = c->owed;
+	struct vidas_sync_moved moved;
+	struct vidas_sync *sync;
+	int err;
+
+	vidas_fail_clear();
+	err = vidas_host_container_sync(c, &sync);
+	if (err == 0)
+		err = vidas_sync_watch(sync, &moved);
+	if (err < 0 && !o->watch_failed)
+		vidas_log(
+			VIDAS_LOG_WARNING,
+			"container '%s': cannot look whether the store has anything newer, which is "
+			"tried again: %s",
+			c->name, vidas_fail_text());
+	o->watch_failed = err < 0;
+}
+
+/* Threads --------------------------------------------------------------------------------------- */
+
+static void thread_end(struct host_container *c, atomic_bool *flag)
+{
+	struct host *h = c->host;
+
+	atomic_store_explicit(flag, false, memory_order_release);
 	vidas_host_container_unref(c);
 	atomic_fetch_sub_explicit(&h->passes, 1, memory_order_release);
+}
+
+static void *pass_main(void *arg)
+{
+	struct host_container *c = arg;
+
+	pass(c);
+	thread_end(c, &c->owed->running);
 	return NULL;
 }
 
-/* Takes over the reference to the container. */
-static void pass_start(struct host_container *c)
+static void *watch_main(void *arg)
 {
-	struct host_owed *o = c->owed;
+	struct host_container *c = arg;
+
+	watch(c);
+	thread_end(c, &c->owed->watching);
+	return NULL;
+}
+
+/* Where there is no thread to be had: at the next tick. */
+static void thread_start(struct host_container *c, void *(*run)(void *arg), atomic_bool *flag)
+{
 	struct host *h = c->host;
 	pthread_t thread;
 
-	if (atomic_load_explicit(&h->passes, memory_order_relaxed) >= HOST_PASSES) {
-		vidas_host_container_unref(c); /* at the next tick */
+	if (atomic_load_explicit(&h->passes, memory_order_relaxed) >= HOST_PASSES)
 		return;
-	}
+	vidas_host_container_ref(c);
 	atomic_fetch_add_explicit(&h->passes, 1, memory_order_relaxed);
-	atomic_store_explicit(&o->running, true, memory_order_relaxed);
-	if (pthread_create(&thread, NULL, pass_main, c) == 0) {
+	atomic_store_explicit(flag, true, memory_order_relaxed);
+	if (pthread_create(&thread, NULL, run, c) == 0)
 		pthread_detach(thread);
-		return;
-	}
-	atomic_store_explicit(&o->running, false, memory_order_relaxed);
-	atomic_fetch_sub_explicit(&h->passes, 1, memory_order_relaxed);
-	o->next_us = vidas_deadline_us(AGAIN_US);
-	vidas_host_container_unref(c);
+	else
+		thread_end(c, flag);
 }
 
 /* One that is not being destroyed, and that nobody else works on; NULL: none, or not now. */
@@ -209,10 +253,13 @@ static void tick(struct host_container *c, void *arg)
 	if (!o)
 		return;
 	take_changes(c, o);
-	if (vidas_now_us() < o->next_us)
-		return;
-	vidas_host_container_ref(c);
-	pass_start(c);
+	if (o->watch_us != INT64_MAX && vidas_now_us() >= o->watch_next_us &&
+	    !atomic_load_explicit(&o->watching, memory_order_acquire)) {
+		o->watch_next_us = vidas_deadline_us(o->watch_us);
+		thread_start(c, watch_main, &o->watching);
+	}
+	if (vidas_now_us() >= o->next_us)
+		thread_start(c, pass_main, &o->running);
 }
 
 void vidas_host_push_tick(struct host *h)
@@ -259,8 +306,7 @@ static void last_pass(struct host_container *c, void *arg)
 		return;
 	}
 	o->last = true;
-	vidas_host_container_ref(c);
-	pass_start(c);
+	thread_start(c, pass_main, &o->running);
 }
 
 static void say_left(struct host_container *c, void *arg)

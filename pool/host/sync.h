@@ -142,6 +142,10 @@ int vidas_sync_push_owed(struct vidas_sync *s, struct vidas_sync_owed *o);
 int vidas_sync_update(struct vidas_sync *s, const char *path, uint64_t inode,
 		      struct vidas_sync_moved *moved);
 
+/* The same without being asked: of all that is known here and has update_policy=eager. What cannot be taken
+ * over, as for update, is left as it is, which is no error. */
+int vidas_sync_watch(struct vidas_sync *s, struct vidas_sync_moved *moved);
+
 /* Makes a file's bytes resident. With `revalidate`, an unchanged file whose store version is newer
  * is fetched anew. */
 int vidas_sync_resident(struct vidas_sync *s, const char *path, uint64_t inode, bool revalidate);

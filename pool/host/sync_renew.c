@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Update of a directory: everything below it that differs in the store. */
+/* Update of a directory: everything below it that differs in the store; and the same without being asked,
+ * where the policy is eager. */
 #include "pool/host/sync_internal.h"
 
 #include <fcntl.h>
@@ -8,6 +9,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "pool/policy/attr.h"
 #include "pool/wire/wire.h"
 
 struct listed {
@@ -23,6 +25,7 @@ struct renewal {
 	struct sync_list dirs;
 	struct vidas_sync_moved *moved;
 	bool names_changed;
+	bool watch;	   /* only what is eager, and was looked into before */
 	unsigned timeouts; /* see SYNC_TIMEOUTS */
 	int err, busy;	   /* the first; -EBUSY only if nothing worse was */
 };
@@ -70,6 +73,15 @@ static void listed_clear(struct renewal *r)
 	}
 }
 
+/* Is it eager, being in a directory that is, or is not? `look` is O_PATH. */
+static bool is_eager(int look, bool above)
+{
+	struct vidas_policies p = { .eager = above };
+
+	vidas_policies_override(&p, look);
+	return p.eager;
+}
+
 /* A directory that the store has. */
 static int renew_subdirectory(struct renewal *r, const char *path,
 			      const struct vidas_backend_stat *there)
@@ -108,8 +120,13 @@ static int renew_each(void *arg, const char *name, const struct vidas_backend_st
 		r->names_changed = r->names_changed || err > 0;
 		return ended(r, err > 0 ? 0 : err);
 	}
-	if (fd >= 0)
+	if (fd >= 0) {
+		bool leave = r->watch && S_ISREG(st.st_mode) && !is_eager(fd, true);
+
 		close(fd);
+		if (leave)
+			return 0;
+	}
 	return ended(r, sync_update_file(r->s, path, 0, there, false, r->moved));
 }
 
@@ -126,6 +143,27 @@ static int gone_each(void *arg, const char *name)
 	return ended(r, sync_update_file(r->s, path, 0, NULL, false, r->moved));
 }
 
+/* One entry of a directory that is lazy: it may be eager itself, or have something eager in it. */
+static int lazy_each(void *arg, const struct dirent *entry)
+{
+	struct renewal *r = arg;
+	char path[PATH_MAX];
+	struct stat st;
+	bool eager;
+	int fd;
+
+	if (sync_join(path, r->dir, entry->d_name) || entry->d_type == DT_LNK)
+		return 0;
+	fd = sync_tree_look(r->s, path, 0, &st);
+	if (fd < 0)
+		return 0;
+	eager = S_ISREG(st.st_mode) && is_eager(fd, false);
+	close(fd);
+	if (S_ISDIR(st.st_mode))
+		return sync_list_add(&r->dirs, path);
+	return eager ? ended(r, sync_update_file(r->s, path, 0, NULL, true, r->moved)) : 0;
+}
+
 /* Its entries; 1: they were not here yet, and are now as the store has them. */
 static int renew_entries(struct renewal *r)
 {
@@ -138,6 +176,15 @@ static int renew_entries(struct renewal *r)
 		return fd == -ENOENT || fd == -ENOTDIR ? 0 : fd;
 	err = fstat(fd, &r->st) < 0 ? -errno : 0;
 	absent = fgetxattr(fd, VIDAS_SYNC_ABSENT, NULL, 0) >= 0;
+	if (!err && r->watch && (absent || !sync_known_imported(r->s, r->dir))) {
+		close(fd);
+		return 0;
+	}
+	if (!err && r->watch && !vidas_policy_is(r->s->tree, r->dir, "update_policy", "eager")) {
+		err = sync_each_dirent(fd, lazy_each, r);
+		close(fd);
+		return err;
+	}
 	close(fd);
 	if (err)
 		return err;
@@ -168,7 +215,8 @@ static int remove_directory(struct renewal *r, const char *path)
 	struct stat above;
 	int parent, err;
 
-	if (sync_known_kind(r->s, path) != S_IFDIR)
+	if (sync_known_kind(r->s, path) != S_IFDIR ||
+	    (r->watch && !vidas_policy_is(r->s->tree, path, "update_policy", "eager")))
 		return 0;
 	err = vidas_store_stat(r->s->store, path, &there);
 	if (err != -ENOENT)
@@ -186,13 +234,16 @@ static int remove_directory(struct renewal *r, const char *path)
 	return err == -ENOTEMPTY ? 0 : err;
 }
 
-static int update_tree(struct vidas_sync *s, const char *path, struct vidas_sync_moved *moved)
+static int update_tree(struct vidas_sync *s, const char *path, bool watch,
+		       struct vidas_sync_moved *moved)
 {
-	struct renewal r = { .s = s, .moved = moved };
+	struct renewal r = { .s = s, .moved = moved, .watch = watch };
 	int err;
 
 	err = sync_list_add(&r.dirs, path);
 	for (size_t i = 0; !err && i < r.dirs.count; i++) {
+		if (atomic_load_explicit(&s->ended, memory_order_relaxed))
+			break;
 		r.dir = r.dirs.path[i];
 		r.names_changed = false;
 		err = ended(&r, renew_entries(&r));
@@ -229,8 +280,21 @@ int vidas_sync_update(struct vidas_sync *s, const char *path, uint64_t inode,
 	if (fd < 0 || !S_ISDIR(st.st_mode))
 		err = sync_update_file(s, path, inode, NULL, false, &total);
 	else
-		err = update_tree(s, path, &total);
+		err = update_tree(s, path, false, &total);
 	if (moved)
 		*moved = total;
 	return err;
+}
+
+int vidas_sync_watch(struct vidas_sync *s, struct vidas_sync_moved *moved)
+{
+	int err;
+
+	*moved = (struct vidas_sync_moved){ 0 };
+	vidas_fail_clear();
+	err = sync_need_store(s);
+	if (!err)
+		err = update_tree(s, "", true, moved);
+	/* What is changed here, too, is for the next push to find out. */
+	return err == -EBUSY ? 0 : err;
 }

@@ -131,7 +131,10 @@ row() {
 	each eval 'same "" "$(result_unless_errno)"'
 	for p in $policies; do
 		shift
-		wait_for 20 is "$p" "$1" 2>/dev/null || true
+		for _ in {1..200}; do
+			! is "$p" "$1" || break
+			sleep 0.1
+		done
 		same "$1" "$(cell "$p")" "$event under $p"
 	done
 	taking
