@@ -48,8 +48,8 @@ static int expect_removal(struct vidas_sync *s, const char *path, const struct s
 	    (s->caps & VIDAS_BACKEND_CONDITIONAL) && rec->version.size)
 		return 0;
 	err = vidas_store_stat(s->store, path, &there);
-	if (err)
-		return err;
+	if (err) /* what was begun under a name that the store cannot have never came to be there */
+		return err == -EINVAL ? -ENOENT : err;
 	*expect = there.version;
 	return !sync_is_ours(s, path, rec, &there);
 }
@@ -132,7 +132,7 @@ static int remove_directory(struct vidas_sync *s, const char *path)
 	 * may be on its way out: the next flush tries again. */
 	if (err == -ENOTEMPTY && vidas_store_list(s->store, path, any_entry, NULL) == 0)
 		return 0;
-	if (err && err != -ENOENT && err != -ENOTEMPTY && err != -ENOTDIR)
+	if (err && err != -ENOENT && err != -ENOTEMPTY && err != -ENOTDIR && err != -EINVAL)
 		return err;
 	err = sync_known_drop(s, path);
 	return err == -ENOTEMPTY ? 0 : err;

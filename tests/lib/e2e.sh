@@ -128,3 +128,32 @@ e2e_path() {
 	path_names
 	e2e_end
 }
+
+# Every legal name, and 10,000 random ones ($KEYS): written through the mount, seen beside VIDAS (`beside`, a function of
+# the test's), and read by another domain through a container that knows only the store.
+e2e_keys() {
+	local keys=$VIDAS_SRC/tests/lib/keys.py again
+	e2e_begin
+	"$keys" make "$a" "${KEYS:-10000}" 1
+	flush "$a"
+	beside
+	admin container create again --root "$root" --domains 2
+	again=$VIDAS_TMP/2/again
+	wait_for 5 test -d "$again"
+	"$keys" compare "$a" "$again"
+}
+
+# refused FILE WORDS: a flush of it fails, says why, and nothing is lost; a flush of all goes on with the rest
+refused() {
+	local was
+	was=$(checksum <"$1")
+	refuses any flush "$1" 2>/dev/null
+	grep -q "$2" <<<"$(attribute error "$1")" || fail "no '$2' in the error: $(attribute error "$1")"
+	same dirty "$(attribute state "$1")"
+	echo "beside it" >"$a/beside"
+	refuses any flush "$a" 2>/dev/null
+	same "beside it" "$(store cat beside)"
+	same "$was" "$(checksum <"$1")"
+	rm "$1" "$a/beside"
+	flush "$a"
+}
