@@ -45,6 +45,7 @@ int cli_stat(struct cli *cli, int argc, char **argv);
 int cli_policy(struct cli *cli, int argc, char **argv);
 int cli_flush(struct cli *cli, int argc, char **argv);
 int cli_update(struct cli *cli, int argc, char **argv);
+int cli_prefetch(struct cli *cli, int argc, char **argv);
 int cli_backend(struct cli *cli, int argc, char **argv);
 int cli_doctor(struct cli *cli, int argc, char **argv);
 

@@ -63,6 +63,20 @@ int cli_update(struct cli *cli, int argc, char **argv)
 	return argc ? set_all("update", "1", argc, argv) : cli_usage("update", "wants a path");
 }
 
+int cli_prefetch(struct cli *cli, int argc, char **argv)
+{
+	const char *range = "1";
+
+	(void)cli;
+	if (argc >= 2 && strcmp(argv[0], "--range") == 0) {
+		range = argv[1];
+		argc -= 2;
+		argv += 2;
+	}
+	return argc ? set_all("prefetch", range, argc, argv) :
+		      cli_usage("prefetch", "wants a path");
+}
+
 /* Prints the attributes of `path` that can be read and are of one of `kinds` (a bit each). */
 static int print_attrs(struct cli *cli, const char *path, unsigned kinds)
 {

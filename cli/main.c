@@ -28,6 +28,9 @@ static const struct cli_verb verbs[] = {
 	{ "flush", "PATH...", "push changes to the backend; returns when they are there", NULL,
 	  cli_flush },
 	{ "update", "PATH...", "take over what the backend has now", NULL, cli_update },
+	{ "prefetch", "[--range OFFSET+LENGTH] PATH...",
+	  "fetch what is not in the pool yet, of directories all below; returns when it is there",
+	  "  --range OFFSET+LENGTH  only these bytes of each file\n", cli_prefetch },
 	{ "backend", "list | test URL [--filters LIST]",
 	  "the backends that can be used in a root URL; what one root can do",
 	  "  test URL        writes, reads and removes in a directory of its own below the root, and\n"

@@ -130,6 +130,7 @@ void vidas_names_free(struct vidas_names *n);
 struct vidas_attr;	 /* pool/policy/attr.h */
 struct vidas_lock_owner; /* lock.c */
 struct vidas_window;	 /* io.c */
+struct vidas_partial;	 /* partial.c */
 
 struct vidas_node_key {
 	struct vidas_branch *branch; /* NULL: the list of containers */
@@ -158,9 +159,11 @@ struct vidas_node {
 
 	pthread_mutex_t lock;
 	_Atomic unsigned writers; /* opens for writing; changed under lock */
-	unsigned backing_opens;	  /* opens in passthrough */
-	int backing_id;		  /* valid while there are any */
-	bool posix_locks;	  /* someone has locked it: closes must be heard of */
+	unsigned backing_opens;	  /* opens in passthrough; never at the same time as: */
+	unsigned partial_opens;	  /* opens from when it was not all in the pool, and since */
+	struct vidas_partial *partial;
+	int backing_id;	  /* valid while there are any */
+	bool posix_locks; /* someone has locked it: closes must be heard of */
 	struct vidas_lock_owner *owners;
 	pthread_rwlock_t window_lock;
 	struct vidas_window *window; /* window_lock */
@@ -289,6 +292,9 @@ struct vidas_handle {
 	struct vidas_node *node;
 	int flags; /* as given to open */
 	bool writes, passthrough;
+	bool partial; /* counts in the node's partial_opens */
+	_Atomic bool whole;
+	uint64_t generation;
 	pthread_mutex_t lock;
 	int fd; /* lock; -1 until vidas_handle_fd() */
 };
@@ -302,8 +308,10 @@ static inline struct vidas_handle *vidas_handle_of(const struct fuse_file_info *
 int vidas_handle_fd(struct vidas_handle *h);
 
 /* Passthrough (passthrough.c): fills fi for an open in passthrough, if it can be. 0 it is; -EOPNOTSUPP
- * it cannot: answer reads and writes; else the errno for the open. `fd`: any of the inode. */
-int vidas_backing_open(struct vidas_node *n, int fd, struct fuse_file_info *fi);
+ * it cannot: answer reads and writes; -EAGAIN it cannot be anything else, have all its bytes brought
+ * and ask without `partial`; else the errno for the open. `fd`: any of the inode. With `partial`, or
+ * where there are others: the open becomes one of those of a partial file, *partial says so. */
+int vidas_backing_open(struct vidas_node *n, int fd, struct fuse_file_info *fi, bool *partial);
 void vidas_backing_close(struct vidas_node *n);
 /* Says once for all that there is none, why, and what is lost by it. */
 void vidas_backing_none(int level, const char *where, const char *why);
@@ -345,8 +353,28 @@ int vidas_entry_fill(struct vidas_node *dir, int dirfd, const char *name,
 int vidas_dir_import(struct vidas_node *dir);
 /* `dir` was just made in `parent`: the backend has nothing to bring into it. */
 void vidas_dir_new(struct vidas_node *parent, struct vidas_node *dir);
-/* What must be so before a file's bytes are used: they are in the pool. `fd`: any of its inode. */
-int vidas_file_ready(struct vidas_node *n, int fd);
+/*
+ * Bytes that are not in the pool yet (partial.c). `fd`: any of the file's inode; `req`: whose
+ * interruption ends the wait (-EINTR), or NULL.
+ */
+/* Before a file is opened with `flags`. 0: its bytes are there; 1: only some are, those of *generation. */
+int vidas_file_open(struct vidas_node *n, int fd, fuse_req_t req, int flags, uint64_t *generation);
+/* All of a file's bytes are in the pool. */
+int vidas_file_ready(struct vidas_node *n, int fd, fuse_req_t req);
+/* It is about to be cut to no length: none are needed. */
+int vidas_file_discard(struct vidas_node *n, int fd);
+/* Ends an open that counted as one of a partial file. */
+void vidas_partial_close(struct vidas_node *n);
+/* Was it opened when only a part of the file was there, which may be so still? */
+bool vidas_handle_partial(struct vidas_handle *h);
+/* Around a read: has the bytes brought; says whether what was read is of the handle's version. `fd` a
+ * real one. -EIO where one is not so. */
+int vidas_partial_before(struct vidas_handle *h, int fd, fuse_req_t req, off_t off, size_t size);
+int vidas_partial_after(struct vidas_handle *h, int fd);
+/* Before a write. */
+int vidas_partial_whole(struct vidas_handle *h, int fd, fuse_req_t req);
+/* SEEK_DATA and SEEK_HOLE of such a file. */
+off_t vidas_partial_seek(int fd, off_t off, int whence);
 /* Marks a file that can be written through mappings: those leave no trace in its mtime. */
 void vidas_file_touched(struct vidas_node *n, int fd);
 /* Is the effective policy `name` of the node `value`? */

@@ -71,33 +71,6 @@ bool vidas_node_policy(struct vidas_node *n, const char *name, const char *value
 	       vidas_policy_is(n->key.branch->fd, path, name, value);
 }
 
-static int ask_resident(struct vidas_tree *t, const char *path, uint64_t ino, void *arg)
-{
-	return vidas_tree_resident(t, path, ino, *(bool *)arg);
-}
-
-int vidas_file_ready(struct vidas_node *n, int fd)
-{
-	char path[VIDAS_PROC_PATH_MAX];
-	bool eager, absent;
-	int err;
-
-	if (!n->key.branch->rooted || !S_ISREG(n->type))
-		return 0;
-	absent = getxattr(vidas_fd_path(fd, path), VIDAS_XATTR_ABSENT, NULL, 0) >= 0;
-	eager = vidas_node_policy(n, "update_policy", "eager");
-	if (!absent && !eager)
-		return 0;
-	err = vidas_node_ask(n, ask_resident, &eager);
-	/* Unlinked: an absent one is lost to its backend, any other is all there is. */
-	if (err == -ENOENT && !absent)
-		err = 0;
-	if (err)
-		vidas_log(VIDAS_LOG_WARNING, "container %s: fetching a file: %s",
-			  n->key.branch->name, vidas_error_text());
-	return err;
-}
-
 void vidas_file_touched(struct vidas_node *n, int fd)
 {
 	char path[VIDAS_PROC_PATH_MAX];

@@ -129,17 +129,45 @@ static bool read_mapped(fuse_req_t req, struct vidas_node *n, int fd, size_t siz
 	return done;
 }
 
+static void read_buffered(fuse_req_t req, struct vidas_handle *partial, int fd, size_t size,
+			  off_t off)
+{
+	char *buf = buffer_of(size);
+	ssize_t got = buf ? pread(fd, buf, size, off) : -1;
+	int err = got >= 0 ? 0 : buf ? -errno : -ENOMEM;
+
+	if (!err && partial)
+		err = vidas_partial_after(partial, fd);
+	if (err)
+		fuse_reply_err(req, -err);
+	else
+		fuse_reply_buf(req, buf, (size_t)got);
+}
+
+static void read_partial(fuse_req_t req, struct vidas_handle *h, int fd, size_t size, off_t off)
+{
+	int err = vidas_partial_before(h, fd, req, off, size);
+
+	if (err)
+		fuse_reply_err(req, -err);
+	else
+		read_buffered(req, h, fd, size, off);
+}
+
 void vidas_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		   struct fuse_file_info *fi)
 {
 	struct vidas_node *n = vidas_node_of(ino);
-	int fd = vidas_handle_fd(vidas_handle_of(fi));
-	ssize_t got;
-	char *buf;
+	struct vidas_handle *h = vidas_handle_of(fi);
+	int fd = vidas_handle_fd(h);
 	bool done;
 
 	if (fd < 0) {
 		fuse_reply_err(req, -fd);
+		return;
+	}
+	if (vidas_handle_partial(h)) {
+		read_partial(req, h, fd, size, off);
 		return;
 	}
 	vidas_lease_enter();
@@ -147,12 +175,7 @@ void vidas_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	vidas_lease_leave();
 	if (done)
 		return;
-	buf = buffer_of(size);
-	got = buf ? pread(fd, buf, size, off) : -1;
-	if (got < 0)
-		fuse_reply_err(req, buf ? errno : ENOMEM);
-	else
-		fuse_reply_buf(req, buf, (size_t)got);
+	read_buffered(req, NULL, fd, size, off);
 }
 
 /* Counts what was written before an error. */
@@ -176,13 +199,15 @@ static ssize_t write_all(int fd, const char *p, size_t size, off_t off, int flag
 void vidas_op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *bufv, off_t off,
 			struct fuse_file_info *fi)
 {
-	int fd = vidas_handle_fd(vidas_handle_of(fi));
+	struct vidas_handle *h = vidas_handle_of(fi);
+	int fd = vidas_handle_fd(h);
 	const struct fuse_buf *buf = &bufv->buf[0];
 	ssize_t n;
 
 	(void)ino;
-	if (fd < 0)
-		n = fd;
+	n = fd < 0 ? fd : vidas_partial_whole(h, fd, req);
+	if (n < 0)
+		; /* it cannot be written to */
 	else if (bufv->count != 1 || (buf->flags & FUSE_BUF_IS_FD))
 		n = -EIO; /* splicing was not asked for */
 	else

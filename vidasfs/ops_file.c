@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define COPY_MAX ((size_t)8 << 20) /* at once, of a file that may have to be fetched for it */
+
 int vidas_handle_fd(struct vidas_handle *h)
 {
 	int fd;
@@ -77,6 +79,8 @@ static void handle_free(struct vidas_handle *h)
 	}
 	if (h->passthrough)
 		vidas_backing_close(n);
+	if (h->partial)
+		vidas_partial_close(n);
 	if (h->writes)
 		writers_end(n);
 	if (h->fd >= 0)
@@ -87,12 +91,31 @@ static void handle_free(struct vidas_handle *h)
 	free(h);
 }
 
+/* In the way in which the file is open already, if it is. */
+static int backing_open(struct vidas_handle *h, int fd, struct fuse_file_info *fi,
+			const uint64_t *generation)
+{
+	bool partial = generation;
+	int err = vidas_backing_open(h->node, fd, fi, &partial);
+
+	if (err == -EAGAIN) {
+		err = vidas_file_ready(h->node, fd, NULL);
+		partial = false;
+		if (!err)
+			err = vidas_backing_open(h->node, fd, fi, &partial);
+	}
+	h->partial = partial;
+	h->generation = generation ? *generation : 0;
+	atomic_init(&h->whole, !generation);
+	return err;
+}
+
 /*
- * Makes the handle of an open; `fd` is the node's, in use by the caller. From here on the node keeps
+ * Makes the handle of an open; `generation`: not NULL if only a part of the file is in the pool. `fd` is the node's, in use by the caller. From here on the node keeps
  * its descriptor: by handle it could not be opened again once it has lost its last name.
  */
 static int handle_new(struct vidas_node *n, int fd, struct fuse_file_info *fi,
-		      struct vidas_handle **out)
+		      const uint64_t *generation, struct vidas_handle **out)
 {
 	struct vidas_handle *h = calloc(1, sizeof(*h));
 	int err;
@@ -111,9 +134,9 @@ static int handle_new(struct vidas_node *n, int fd, struct fuse_file_info *fi,
 	}
 	if (maps_written(h))
 		vidas_file_touched(n, fd);
-	err = vidas_backing_open(n, fd, fi);
+	err = backing_open(h, fd, fi, generation);
 	if (err == -EOPNOTSUPP) {
-		fi->direct_io = !vidas_relaxed_pages(n, fi->flags);
+		fi->direct_io = h->partial || !vidas_relaxed_pages(n, fi->flags);
 #if VIDAS_FUSE_PASSTHROUGH
 		fi->parallel_direct_writes = fi->direct_io;
 #endif
@@ -133,15 +156,16 @@ static int handle_new(struct vidas_node *n, int fd, struct fuse_file_info *fi,
 }
 
 /* A file that was there. */
-static int open_ready(struct vidas_node *n, int fd, struct fuse_file_info *fi,
+static int open_ready(fuse_req_t req, struct vidas_node *n, int fd, struct fuse_file_info *fi,
 		      struct vidas_handle **out)
 {
-	int err = vidas_file_ready(n, fd);
+	uint64_t generation;
+	int err = vidas_file_open(n, fd, req, fi->flags, &generation);
 
-	if (!err)
+	if (err >= 0) {
 		vidas_relaxed_open(n);
-	if (!err)
-		err = handle_new(n, fd, fi, out);
+		err = handle_new(n, fd, fi, err ? &generation : NULL, out);
+	}
 	if (!err && (fi->flags & O_TRUNC))
 		err = vidas_file_cut(n, fd, 0);
 	return err;
@@ -161,7 +185,7 @@ void vidas_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	    ((fi->flags & O_ACCMODE) != O_RDONLY || (fi->flags & O_TRUNC)))
 		err = -EROFS;
 	if (!err)
-		err = open_ready(n, fd, fi, &h);
+		err = open_ready(req, n, fd, fi, &h);
 	vidas_fd_put(n);
 	if (!err) {
 		if (fuse_reply_open(req, fi) == -ENOENT)
@@ -273,7 +297,7 @@ static void create(fuse_req_t req, struct vidas_node *dir, const char *name, mod
 	}
 	n = vidas_node_enter(dir->key.branch, &e.attr, fd);
 	fd = n ? vidas_fd_get(n) : -ENOMEM;
-	err = fd < 0 ? fd : made ? handle_new(n, fd, fi, &h) : open_ready(n, fd, fi, &h);
+	err = fd < 0 ? fd : made ? handle_new(n, fd, fi, NULL, &h) : open_ready(req, n, fd, fi, &h);
 	if (!err) {
 		if (!name)
 			vidas_fd_pin(n);
@@ -359,22 +383,31 @@ void vidas_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_fi
 void vidas_op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
 			struct fuse_file_info *fi)
 {
-	int fd = vidas_handle_fd(vidas_handle_of(fi)), err;
+	struct vidas_handle *h = vidas_handle_of(fi);
+	int fd = vidas_handle_fd(h), err;
 
 	(void)ino;
-	err = fd < 0 ? fd : fallocate(fd, mode, offset, length) < 0 ? -errno : 0;
+	err = fd < 0 ? fd : vidas_partial_whole(h, fd, req);
+	if (!err)
+		err = fallocate(fd, mode, offset, length) < 0 ? -errno : 0;
 	fuse_reply_err(req, -err);
 }
 
 void vidas_op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 		    struct fuse_file_info *fi)
 {
-	int fd = vidas_handle_fd(vidas_handle_of(fi));
-	off_t at = fd < 0 ? -1 : lseek(fd, off, whence);
+	struct vidas_handle *h = vidas_handle_of(fi);
+	off_t at = vidas_handle_fd(h);
 
 	(void)ino;
+	if (at >= 0 && vidas_handle_partial(h)) {
+		at = vidas_partial_seek((int)at, off, whence);
+	} else if (at >= 0) {
+		at = lseek((int)at, off, whence);
+		at = at < 0 ? -errno : at;
+	}
 	if (at < 0)
-		fuse_reply_err(req, fd < 0 ? -fd : errno);
+		fuse_reply_err(req, (int)-at);
 	else
 		fuse_reply_lseek(req, at);
 }
@@ -383,8 +416,8 @@ void vidas_op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 			      struct fuse_file_info *fi_in, fuse_ino_t ino_out, off_t off_out,
 			      struct fuse_file_info *fi_out, size_t len, int flags)
 {
-	int in = vidas_handle_fd(vidas_handle_of(fi_in));
-	int out = vidas_handle_fd(vidas_handle_of(fi_out));
+	struct vidas_handle *from = vidas_handle_of(fi_in), *to = vidas_handle_of(fi_out);
+	int in = vidas_handle_fd(from), out = vidas_handle_fd(to), err;
 	ssize_t n;
 
 	(void)ino_in;
@@ -393,9 +426,19 @@ void vidas_op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 		fuse_reply_err(req, in < 0 ? -in : -out);
 		return;
 	}
-	n = copy_file_range(in, &off_in, out, &off_out, len, (unsigned)flags);
-	if (n < 0)
-		fuse_reply_err(req, errno);
+	/* The caller comes again for the rest. */
+	if (vidas_handle_partial(from) && len > COPY_MAX)
+		len = COPY_MAX;
+	err = vidas_partial_whole(to, out, req);
+	if (!err)
+		err = vidas_partial_before(from, in, req, off_in, len);
+	n = err ? -1 : copy_file_range(in, &off_in, out, &off_out, len, (unsigned)flags);
+	if (!err && n < 0)
+		err = -errno;
+	if (!err)
+		err = vidas_partial_after(from, in);
+	if (err)
+		fuse_reply_err(req, -err);
 	else
 		fuse_reply_write(req, (size_t)n);
 }

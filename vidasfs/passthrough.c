@@ -47,7 +47,8 @@ static int refused(struct vidas_branch *b, int err)
 	return -EOPNOTSUPP;
 }
 
-int vidas_backing_open(struct vidas_node *n, int fd, struct fuse_file_info *fi)
+/* Under n->lock. */
+static int backing_get(struct vidas_node *n, int fd)
 {
 	struct vidas_branch *b = n->key.branch;
 	struct backing_map map = { .fd = fd };
@@ -55,15 +56,30 @@ int vidas_backing_open(struct vidas_node *n, int fd, struct fuse_file_info *fi)
 
 	if (!vidas_fs.passthrough || atomic_load_explicit(&b->no_passthrough, memory_order_relaxed))
 		return -EOPNOTSUPP;
-	pthread_mutex_lock(&n->lock);
 	if (!n->backing_opens) {
 		n->backing_id = ioctl(fuse_session_fd(vidas_fs.se), BACKING_OPEN, &map);
 		if (n->backing_id <= 0)
 			err = refused(b, n->backing_id < 0 ? errno : EINVAL);
 	}
-	if (!err) {
-		n->backing_opens++;
-		fi->backing_id = n->backing_id;
+	n->backing_opens += !err;
+	return err;
+}
+
+int vidas_backing_open(struct vidas_node *n, int fd, struct fuse_file_info *fi, bool *partial)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&n->lock);
+	if (*partial && n->backing_opens) {
+		err = -EAGAIN;
+	} else if (*partial || n->partial_opens) {
+		*partial = true;
+		n->partial_opens++;
+		err = -EOPNOTSUPP;
+	} else {
+		err = backing_get(n, fd);
+		if (!err)
+			fi->backing_id = n->backing_id;
 	}
 	pthread_mutex_unlock(&n->lock);
 	return err;
@@ -85,11 +101,13 @@ void vidas_backing_close(struct vidas_node *n)
 
 #else
 
-int vidas_backing_open(struct vidas_node *n, int fd, struct fuse_file_info *fi)
+int vidas_backing_open(struct vidas_node *n, int fd, struct fuse_file_info *fi, bool *partial)
 {
-	(void)n;
 	(void)fd;
 	(void)fi;
+	pthread_mutex_lock(&n->lock);
+	n->partial_opens += *partial;
+	pthread_mutex_unlock(&n->lock);
 	return -EOPNOTSUPP;
 }
 

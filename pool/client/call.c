@@ -17,6 +17,7 @@ static int64_t reply_limit_us(const struct vidas *v, const struct vidas_call *ca
 	case VIDAS_WIRE_ATTR_SET:
 		return VIDAS_MOVE_US;
 	case VIDAS_WIRE_OBJECT_JOIN:
+	case VIDAS_WIRE_FETCH:
 		return v->timeout_us + VIDAS_WIRE_WAIT_MAX_US;
 	default:
 		return v->timeout_us;

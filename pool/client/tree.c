@@ -171,6 +171,39 @@ int vidas_tree_resident(struct vidas_tree *t, const char *path, uint64_t inode, 
 	return vidas_call(t->c->v, &call);
 }
 
+int vidas_tree_fetch(struct vidas_tree *t, const char *key, uint64_t inode,
+		     struct vidas_tree_fetch *f)
+{
+	struct vidas_wire_fetch body = {
+		.flags = f->flags,
+		.inode = inode,
+		.offset = f->offset,
+		.size = f->size,
+		.timeout_us = f->timeout_us,
+	};
+	struct vidas_wire_fetch_reply reply;
+	struct vidas_call call = {
+		.type = VIDAS_WIRE_FETCH,
+		.body = &body,
+		.number = &t->c->number,
+		.string = { key },
+		.reply = &reply,
+		.reply_bytes = sizeof(reply),
+		.reply_blob = f->bits,
+		.reply_blob_size = VIDAS_WIRE_BLOB_MAX,
+	};
+	int err = vidas_call(t->c->v, &call);
+
+	if (err < 0)
+		return err;
+	f->whole = reply.state & VIDAS_WIRE_FETCH_DONE;
+	f->generation = reply.generation;
+	f->size_bytes = reply.size_bytes;
+	f->shift = reply.shift;
+	f->bits_bytes = call.reply_blob_bytes;
+	return 0;
+}
+
 int vidas_tree_import(struct vidas_tree *t, const char *path, uint64_t inode)
 {
 	struct vidas_wire_import body = { .inode = inode };

@@ -68,6 +68,20 @@ int vidas_tree_flush_all(struct vidas_tree *t, int64_t timeout_us);
 int vidas_tree_update(struct vidas_tree *t, const char *path, uint64_t inode);
 int vidas_tree_resident(struct vidas_tree *t, const char *path, uint64_t inode, bool revalidate);
 int vidas_tree_import(struct vidas_tree *t, const char *path, uint64_t inode);
+/* A part of an absent file, by the key of its mark; as FETCH in wire.h. */
+struct vidas_tree_fetch {
+	uint32_t flags; /* enum vidas_wire_fetch_flag */
+	uint64_t offset, size;
+	int64_t timeout_us;
+	/* The answer; `bits`: room for VIDAS_WIRE_BLOB_MAX bytes. */
+	bool whole;
+	uint64_t generation, size_bytes;
+	unsigned shift;
+	uint8_t *bits;
+	size_t bits_bytes;
+};
+int vidas_tree_fetch(struct vidas_tree *t, const char *key, uint64_t inode,
+		     struct vidas_tree_fetch *f);
 /* Attribute names without "user.vidas.". get returns the full length (size 0 asks), -ERANGE. */
 ssize_t vidas_tree_attr_get(struct vidas_tree *t, const char *path, uint64_t inode,
 			    const char *attr, void *value, size_t size);

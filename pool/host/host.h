@@ -266,6 +266,7 @@ int vidas_host_do_locality(struct host_request *rq);
 int vidas_host_do_flush(struct host_request *rq);
 int vidas_host_do_update(struct host_request *rq);
 int vidas_host_do_resident(struct host_request *rq);
+int vidas_host_do_fetch(struct host_request *rq);
 int vidas_host_do_import(struct host_request *rq);
 int vidas_host_do_attr_get(struct host_request *rq);
 int vidas_host_do_attr_set(struct host_request *rq);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "pool/host/locality.h"
 
+#include <errno.h>
 #include <sys/xattr.h>
 #include <utlist.h>
 
@@ -43,6 +44,18 @@ static void look_at_writers(const struct host_container *c, uint64_t inode,
 			vidas_host_domains_put(&out->writing, c->slot[i]->session->domain->id);
 }
 
+/* -errno: it is not absent. */
+static int look_at_bytes(struct host_container *c, const struct host_file *f,
+			 struct host_locality *out)
+{
+	struct vidas_sync *sync;
+
+	if (vidas_host_container_sync(c, &sync) < 0 || !sync)
+		return fgetxattr(f->fd, VIDAS_SYNC_ABSENT, NULL, 0) < 0 ? -errno : 0;
+	return vidas_sync_extents(sync, f->fd, &out->resident_bytes, out->part,
+				  VIDAS_ARRAY_SIZE(out->part), &out->parts);
+}
+
 int vidas_host_locality(struct host_container *c, const char *path, struct host_locality *out)
 {
 	struct host_file f;
@@ -52,8 +65,7 @@ int vidas_host_locality(struct host_container *c, const char *path, struct host_
 	if (err < 0)
 		return err;
 	out->size_bytes = f.size_bytes;
-	/* A file is in the pool whole, or marked as absent. */
-	if (fgetxattr(f.fd, VIDAS_SYNC_ABSENT, NULL, 0) < 0)
+	if (look_at_bytes(c, &f, out) < 0)
 		out->resident_bytes = f.size_bytes;
 	pthread_mutex_lock(&c->lock);
 	look_at_objects(c, &f, out);

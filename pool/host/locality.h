@@ -12,8 +12,13 @@ struct host_domains {
 	uint32_t domain[VIDAS_DOMAINS_MAX]; /* more than these are not told */
 };
 
+#define HOST_LOCALITY_PARTS 16
+
 struct host_locality {
 	uint64_t size_bytes, resident_bytes;
+	/* Of a file that is in the pool in part: which parts, the first of them. */
+	struct vidas_sync_extent part[HOST_LOCALITY_PARTS];
+	size_t parts;
 	uint32_t objects;	     /* live ones */
 	struct host_domains joined;  /* who has an object of it */
 	struct host_domains writing; /* who has it open for writing; a bucket of the lease table may

@@ -45,6 +45,7 @@ static int (*const handlers[])(struct host_request *rq) = {
 	[VIDAS_WIRE_FLUSH] = vidas_host_do_flush,
 	[VIDAS_WIRE_UPDATE] = vidas_host_do_update,
 	[VIDAS_WIRE_RESIDENT] = vidas_host_do_resident,
+	[VIDAS_WIRE_FETCH] = vidas_host_do_fetch,
 	[VIDAS_WIRE_IMPORT] = vidas_host_do_import,
 	[VIDAS_WIRE_ATTR_GET] = vidas_host_do_attr_get,
 	[VIDAS_WIRE_ATTR_SET] = vidas_host_do_attr_set,

@@ -97,8 +97,22 @@ static size_t print_domains(char *at, size_t room, const char *what, const struc
 	return used;
 }
 
+/* Which bytes of a file are here, if not all are: as prefetch takes them. */
+static void print_parts(char *at, size_t room, const struct host_locality *l)
+{
+	size_t used = 0;
+
+	*at = '\0';
+	for (size_t i = 0; i < l->parts && used < room; i++)
+		used += (size_t)snprintf(at + used, room - used, "%s%" PRIu64 "+%" PRIu64,
+					 i ? "," : ": ", l->part[i].offset, l->part[i].size);
+	if (l->parts == HOST_LOCALITY_PARTS && used < room)
+		snprintf(at + used, room - used, ",...");
+}
+
 static int get_locality(const struct question *q, char **out)
 {
+	char parts[HOST_LOCALITY_PARTS * 44] = "";
 	char who[2 * (32 + 11 * VIDAS_DOMAINS_MAX)] = "";
 	struct host_locality l;
 	size_t used;
@@ -109,8 +123,9 @@ static int get_locality(const struct question *q, char **out)
 	used = print_domains(who, sizeof(who), "open for writing in", &l.writing);
 	if (used < sizeof(who))
 		print_domains(who + used, sizeof(who) - used, "objects in", &l.joined);
-	return text(out, "resident %" PRIu64 " of %" PRIu64 " bytes%s", l.resident_bytes,
-		    l.size_bytes, who);
+	print_parts(parts, sizeof(parts), &l);
+	return text(out, "resident %" PRIu64 " of %" PRIu64 " bytes%s%s", l.resident_bytes,
+		    l.size_bytes, parts, who);
 }
 
 static int get_container(const struct question *q, char **out)
@@ -164,6 +179,20 @@ static int set_update(const struct question *q)
 	return q->sync ? vidas_sync_update(q->sync, q->path, q->inode, &moved) : 0;
 }
 
+static int set_prefetch(const struct question *q)
+{
+	struct vidas_sync_moved moved;
+	char text[VIDAS_POLICY_BYTES] = "";
+	uint64_t offset, size;
+	int err;
+
+	memcpy(text, q->value, q->bytes < sizeof(text) ? q->bytes : 0); /* checked before */
+	err = vidas_range_parse(text, &offset, &size);
+	if (err || !q->sync)
+		return err;
+	return vidas_sync_prefetch(q->sync, q->path, q->inode, offset, size, &moved);
+}
+
 static int set_domains(const struct question *q)
 {
 	return vidas_host_container_set_domains(q->c, q->value, q->bytes);
@@ -184,6 +213,7 @@ static const struct row {
 	{ .name = "name", .get = get_name },
 	{ .name = "flush", .set = set_flush, .readers_set = true },
 	{ .name = "update", .set = set_update },
+	{ .name = "prefetch", .set = set_prefetch, .readers_set = true },
 	{ .name = "domains", .get = get_domains, .set = set_domains, .initiator_sets = true },
 	{ .name = "root", .get = get_root },
 	{ .name = "initiator", .get = get_initiator },

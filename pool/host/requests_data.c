@@ -3,6 +3,7 @@
  * Requests on where bytes are: what the sync part does, for containers that have a root. Others
  * have everything in the pool, and nothing to move.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "pool/host/locality.h"
@@ -68,6 +69,40 @@ int vidas_host_do_resident(struct host_request *rq)
 		err = vidas_fail(-ESTALE, "another file is there now");
 	rq->reply.resident.size_bytes = f.size_bytes;
 	vidas_host_file_close(&f);
+	return err;
+}
+
+int vidas_host_do_fetch(struct host_request *rq)
+{
+	const struct vidas_wire_fetch *b = rq->message->body;
+	struct vidas_wire_fetch_reply *reply = &rq->reply.fetch;
+	struct vidas_sync_fetch f = {
+		.offset = b->offset,
+		.size = b->size,
+		.all = b->flags & VIDAS_WIRE_FETCH_ALL,
+		.discard = b->flags & VIDAS_WIRE_FETCH_DISCARD,
+		.revalidate = b->flags & VIDAS_WIRE_FETCH_REVALIDATE,
+		.deadline_us = vidas_deadline_us(b->timeout_us),
+		.bits_room = VIDAS_WIRE_BLOB_MAX,
+	};
+	struct host_container *c;
+	struct vidas_sync *sync;
+	int err = open_sync(rq, b->container, f.discard, &c, &sync);
+
+	if (err < 0)
+		return err;
+	if (!sync)
+		return vidas_fail(-ENOENT, "the container has no root");
+	f.bits = malloc(f.bits_room);
+	if (!f.bits)
+		return vidas_fail(-ENOMEM, "no memory");
+	err = vidas_sync_fetch(sync, rq->message->string[0], b->inode, &f);
+	rq->blob = f.bits;
+	rq->blob_bytes = err < 0 ? 0 : f.bits_bytes;
+	reply->state = f.whole ? VIDAS_WIRE_FETCH_DONE : 0;
+	reply->generation = f.generation;
+	reply->size_bytes = f.size_bytes;
+	reply->shift = f.shift;
 	return err;
 }
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "pool/host/sync_internal.h"
+#include "pool/host/sync_partial.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -80,9 +81,9 @@ static struct sync_turn *turn_find(struct vidas_sync *s, const struct sync_turn 
 }
 
 /* Waits for one change of turns, as long as the holder gets on. Under s->lock. */
-static int turn_wait(struct vidas_sync *s, struct sync_turn *holder)
+static int turn_wait(struct vidas_sync *s, const _Atomic int64_t *moved_us)
 {
-	int64_t end = atomic_load_explicit(&holder->moved_us, memory_order_relaxed);
+	int64_t end = atomic_load_explicit(moved_us, memory_order_relaxed);
 	struct timespec until;
 
 	end += SYNC_PATIENCE_US;
@@ -94,14 +95,37 @@ static int turn_wait(struct vidas_sync *s, struct sync_turn *holder)
 	return 0;
 }
 
+/* Waits as long as chunks of the file are on their way, and keeps new ones from being begun. */
+static int turn_wait_chunks(struct vidas_sync *s, struct sync_partial *p)
+{
+	int err;
+
+	p->turns++;
+	p->refs++;
+	err = turn_wait(s, &p->moved_us);
+	p->turns--;
+	p->refs--;
+	if (!p->refs && p->dead)
+		sync_partial_drop(s, p);
+	return err;
+}
+
 static int turn_take(struct vidas_sync *s, struct sync_turn *t)
 {
+	struct sync_partial *p = NULL;
 	struct sync_turn *holder;
 	int err = 0;
 
 	pthread_mutex_lock(&s->lock);
-	while (!err && (holder = turn_find(s, t)))
-		err = turn_wait(s, holder);
+	for (;;) {
+		holder = turn_find(s, t);
+		if (!holder && !t->path)
+			p = sync_partial_find(s, t->inode);
+		if (err || (!holder && (!p || !p->active)))
+			break;
+		err = holder ? turn_wait(s, &holder->moved_us) : turn_wait_chunks(s, p);
+		p = NULL;
+	}
 	if (!err) {
 		sync_turn_moved(t);
 		if (t->path)
@@ -152,16 +176,28 @@ void sync_turn_give(struct vidas_sync *s, struct sync_turn *t)
 		tell_changes();
 }
 
-bool sync_inode_busy(struct vidas_sync *s, uint64_t inode, enum sync_doing *doing)
+bool sync_inode_held(struct vidas_sync *s, uint64_t inode)
 {
 	struct sync_turn *holder = NULL;
 
+	HASH_FIND(hh, s->inodes, &inode, sizeof(inode), holder);
+	return holder != NULL;
+}
+
+bool sync_inode_busy(struct vidas_sync *s, uint64_t inode, enum sync_doing *doing)
+{
+	struct sync_turn *holder = NULL;
+	struct sync_partial *p;
+	bool busy;
+
 	pthread_mutex_lock(&s->lock);
 	HASH_FIND(hh, s->inodes, &inode, sizeof(inode), holder);
-	if (holder)
-		*doing = holder->doing;
+	p = sync_partial_find(s, inode);
+	busy = holder || (p && p->active);
+	if (busy)
+		*doing = holder ? holder->doing : SYNC_FETCH;
 	pthread_mutex_unlock(&s->lock);
-	return holder != NULL;
+	return busy;
 }
 
 /* Open ----------------------------------------------------------------------------------------- */
@@ -188,11 +224,53 @@ static int probe_times(struct vidas_sync *s)
 	return err;
 }
 
+/* Do stores into a mapping that was read before leave the mtime as it was? (tmpfs.) */
+static int probe_maps(struct vidas_sync *s)
+{
+	const struct timespec times[2] = { { .tv_sec = 1 }, { .tv_sec = 1 } };
+	const size_t size = (size_t)sysconf(_SC_PAGESIZE);
+	struct stat st = { 0 };
+	uint8_t *map;
+	int fd;
+
+	fd = openat(s->stage, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	map = ftruncate(fd, (off_t)size) < 0 || futimens(fd, times) < 0 ?
+		      MAP_FAILED :
+		      mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (map != MAP_FAILED && madvise(map, size, MADV_POPULATE_READ) == 0) {
+		*(volatile uint8_t *)map = 1;
+		s->quiet_maps = msync(map, size, MS_SYNC) == 0 && fstat(fd, &st) == 0 &&
+				st.st_blocks && sync_same_time(&st.st_mtim, &times[1]);
+	}
+	if (map != MAP_FAILED)
+		munmap(map, size);
+	close(fd);
+	return 0;
+}
+
+/* Without it nothing that was begun before counts. */
+static void find_boot(struct vidas_sync *s)
+{
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || vidas_pread_all(fd, s->boot, sizeof(s->boot), 0) != sizeof(s->boot)) {
+		int64_t now = vidas_now_us();
+
+		memset(s->boot, 0, sizeof(s->boot));
+		memcpy(s->boot, &now, sizeof(now));
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
 static int probe_pool(struct vidas_sync *s)
 {
 	struct stat st = { 0 };
 	struct sync_record rec = { 0 };
 	struct vidas_backend_version none = { 0 };
+	int err;
 
 	if (fsetxattr(s->known, SYNC_KNOWN ".probe", "1", 1, 0) < 0 ||
 	    fremovexattr(s->known, SYNC_KNOWN ".probe") < 0)
@@ -204,7 +282,9 @@ static int probe_pool(struct vidas_sync *s)
 	if (!rec.handle_size)
 		return vidas_fail(-EOPNOTSUPP, "the pool's file system has no file handles: use "
 					       "tmpfs, ext4 or xfs");
-	return probe_times(s);
+	find_boot(s);
+	err = probe_times(s);
+	return err ? err : probe_maps(s);
 }
 
 /*
@@ -256,6 +336,8 @@ static int init_locks(struct vidas_sync *s)
 		return -err;
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	err = pthread_cond_init(&s->turn_over, &attr);
+	if (!err)
+		err = pthread_cond_init(&s->fetch_work, &attr);
 	pthread_condattr_destroy(&attr);
 	if (!err)
 		err = pthread_mutex_init(&s->lock, NULL);
@@ -324,6 +406,7 @@ void vidas_sync_close(struct vidas_sync *s)
 {
 	if (!s)
 		return;
+	sync_fetchers_stop(s);
 	vidas_store_close(s->store);
 	if (s->tree >= 0)
 		close(s->tree);
@@ -332,6 +415,7 @@ void vidas_sync_close(struct vidas_sync *s)
 	if (s->stage >= 0)
 		close(s->stage);
 	pthread_cond_destroy(&s->turn_over);
+	pthread_cond_destroy(&s->fetch_work);
 	pthread_mutex_destroy(&s->lock);
 	pthread_mutex_destroy(&s->open_lock);
 	free(s->root);

@@ -15,7 +15,9 @@
  *	in the store, not in known		new there: to be imported
  * A file whose bytes are not in the pool yet is in the tree as a sparse one of the right size and
  * times, with trusted.vidas.absent = its key; the mark is put on before the name appears and taken
- * off when the last byte is there. Nobody may read, write or cut such a file before.
+ * off when the last byte is there. Nobody may write or cut such a file before, nor read of it what
+ * vidas_sync_fetch() did not say is here. A large one comes in chunks; which of them are here
+ * is noted where its record is (sync_partial.h).
  *
  * Order, so that a crash at any instruction loses nothing: the intent in known, push, then the
  * result in known. What the store has after a kill is told to be ours by the intent, if the store
@@ -37,8 +39,9 @@
  * Needed: CAP_SYS_ADMIN (trusted xattrs), CAP_DAC_READ_SEARCH (file handles), and what it takes to
  * give files their owners and modes; /proc.
  *
- * Threads: all calls may run in parallel. One file is moved by one thread at a time; others that
- * want it wait for that (single-flight).
+ * Threads: all calls may run in parallel. One file is moved by one thread at a time, but for chunks,
+ * which come several at once, each asked for once; others that want the same wait for that
+ * (single-flight).
  *
  * Time: a call to the store takes what backend and filters allow it (see backends/filters/retry.c);
  * who waits for another's move of a file gives up (-ETIMEDOUT) when that got nowhere for five
@@ -149,6 +152,45 @@ int vidas_sync_watch(struct vidas_sync *s, struct vidas_sync_moved *moved);
 /* Makes a file's bytes resident. With `revalidate`, an unchanged file whose store version is newer
  * is fetched anew. */
 int vidas_sync_resident(struct vidas_sync *s, const char *path, uint64_t inode, bool revalidate);
+
+/* How a part of an absent file is made resident, and what of it is here then. */
+struct vidas_sync_fetch {
+	/* What is wanted: these bytes (as far as the file has them; none: only to know), or all of it;
+	 * or nothing ever, because the file is cut to no length, which is done here. */
+	uint64_t offset, size;
+	bool all, discard;
+	bool exact; /* what is likely to be wanted next is not fetched ahead */
+	/* Begin anew where the store has another version than that of the bytes that are here. */
+	bool revalidate;
+	int64_t deadline_us; /* -EAGAIN: not here by then; it goes on, ask again */
+	uint8_t *bits;	     /* room for a bit per chunk, of bits_room bytes, or NULL */
+	size_t bits_room;
+
+	bool whole; /* it is not absent any more, and the rest says nothing */
+	/* All bytes of one generation are of one version. What a domain knows of the chunks is good
+	 * for reading as long as the file has that number (VIDAS_XATTR_FETCH) after the read. */
+	uint64_t generation, size_bytes;
+	unsigned shift; /* chunks are of 1 << shift bytes */
+	bool complete;	/* all chunks are here */
+	size_t bits_bytes;
+};
+/* Of the file `inode` whose absent mark has `key`, with or without a name. A small file comes whole.
+ * -ENOENT, -ESTALE no such file is known by that key: ask by its path. */
+int vidas_sync_fetch(struct vidas_sync *s, const char *key, uint64_t inode,
+		     struct vidas_sync_fetch *f);
+
+/* Makes a file resident, or the part of it (`size` 0: all), or every file below a directory. Goes on
+ * after an error, as flush does, and returns the first. */
+int vidas_sync_prefetch(struct vidas_sync *s, const char *path, uint64_t inode, uint64_t offset,
+			uint64_t size, struct vidas_sync_moved *moved);
+
+struct vidas_sync_extent {
+	uint64_t offset, size;
+};
+/* Of an absent file: how many bytes are here, and up to `max` of its parts that are, in order.
+ * -ENODATA: it is not absent. */
+int vidas_sync_extents(struct vidas_sync *s, int fd, uint64_t *bytes, struct vidas_sync_extent *out,
+		       size_t max, size_t *count);
 
 /* Imports a directory's entries (one level), once; -ENOTDIR, -ENOENT. */
 int vidas_sync_import(struct vidas_sync *s, const char *path, uint64_t inode, uint64_t *entries);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "pool/host/sync_internal.h"
+#include "pool/host/sync_partial.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -123,6 +123,7 @@ struct fetch {
 int sync_note_fetching(struct vidas_sync *s, const char *key, struct sync_record *rec,
 		       struct stat *st)
 {
+	sync_partial_forget(s, key, st->st_ino);
 	if (rec->flags & SYNC_FETCHING) {
 		/* A killed predecessor had begun. */
 		st->st_mtim = rec->push_mtime;
@@ -151,6 +152,17 @@ static int fetch_begin(struct fetch *f)
 	f->st.size_bytes = f->rec.size;
 	f->st.version = f->rec.version;
 	return sync_note_fetching(f->s, f->key, &f->rec, &f->was);
+}
+
+int sync_take_marks(struct vidas_sync *s, const char *key, int fd)
+{
+	struct stat st;
+
+	/* The generation stays: there may be opens of one before. */
+	if (fstat(fd, &st) < 0 || fremovexattr(fd, VIDAS_SYNC_ABSENT) < 0)
+		return -errno;
+	sync_partial_forget(s, key, st.st_ino);
+	return 0;
 }
 
 /*
@@ -186,8 +198,8 @@ static int fetch_finish(struct fetch *f, struct sync_turn *turn)
 	if (!f->resumed)
 		(void)sync_digest_file(f->fd, (uint64_t)now.st_size, turn, &rec.digest);
 	err = sync_known_put(f->s, f->key, &rec);
-	if (!err && fremovexattr(f->fd, VIDAS_SYNC_ABSENT) < 0)
-		err = -errno;
+	if (!err)
+		err = sync_take_marks(f->s, f->key, f->fd);
 	if (!err && (now.st_size != f->was.st_size || newer))
 		sync_changed(f->s, now.st_ino, VIDAS_WIRE_RECALL_ATTRS);
 	return err;
@@ -204,8 +216,8 @@ static void fetch_undo(const struct fetch *f)
 			  strerror(errno));
 }
 
-int sync_fetch_absent(struct vidas_sync *s, const char *key, int fd, struct sync_turn *turn,
-		      uint64_t *bytes)
+static int fetch_whole(struct vidas_sync *s, const char *key, int fd, struct sync_turn *turn,
+		       uint64_t *bytes)
 {
 	struct fetch f = { .s = s, .key = key, .fd = fd };
 	int err;
@@ -216,7 +228,6 @@ int sync_fetch_absent(struct vidas_sync *s, const char *key, int fd, struct sync
 	err = sync_fetch_bytes(s, key, &f.st, fd, f.st.version.size != 0, turn);
 	if (!err)
 		err = fetch_finish(&f, turn);
-	sync_note_error(fd, err);
 	if (err)
 		fetch_undo(&f);
 	else
@@ -224,85 +235,68 @@ int sync_fetch_absent(struct vidas_sync *s, const char *key, int fd, struct sync
 	return err;
 }
 
-/* The public call ------------------------------------------------------------------------------ */
-
-/* With the turns on `key` and the inode. 1: the mark has changed meanwhile, look again. */
-static int resident_turn(struct vidas_sync *s, const char *key, int fd, uint64_t inode)
+/* All chunks are here: what was agreed on when they were begun is so still. */
+static int finish_chunks(struct vidas_sync *s, const char *key, int fd, struct sync_turn *turn,
+			 const struct sync_partial *p)
 {
-	struct sync_turn by_path, by_inode = { 0 };
-	char now[PATH_MAX];
-	uint64_t bytes = 0;
-	int real, err;
+	struct fetch f = { .s = s, .key = key, .fd = fd, .resumed = p->doubt };
+	int err;
 
-	err = sync_turn_path(s, &by_path, key);
-	if (!err)
-		err = sync_turn_inode(s, &by_inode, inode, SYNC_FETCH);
-	if (!err)
-		err = sync_path_xattr(fd, VIDAS_SYNC_ABSENT, now);
-	if (err == -ENODATA) {
-		err = 0;
-	} else if (!err && strcmp(now, key) != 0) {
-		err = 1;
-	} else if (!err) {
-		err = real = sync_reopen(fd, O_RDWR | O_NONBLOCK);
-		if (real >= 0) {
-			err = sync_fetch_absent(s, key, real, &by_inode, &bytes);
-			close(real);
+	if (fstat(fd, &f.was) < 0)
+		return -errno;
+	err = sync_known_get(s, key, &f.rec);
+	if (err)
+		return err;
+	f.known = f.rec.flags & SYNC_AGREED;
+	f.st.size_bytes = p->size_bytes;
+	f.st.version = p->version;
+	return fetch_finish(&f, turn);
+}
+
+static int fetch_chunks(struct vidas_sync *s, const char *key, int fd, struct sync_turn *turn,
+			uint64_t *bytes)
+{
+	struct sync_partial *p;
+	int err = -ESTALE;
+
+	for (int tries = 0; err == -ESTALE && tries < SYNC_TRIES; tries++) {
+		err = sync_partial_get(s, key, fd, true, &p);
+		if (err)
+			return err;
+		for (uint32_t c = 0; !err && c < p->chunks; c++) {
+			err = sync_partial_want(s, p, fd, c, c + 1, true, SYNC_AHEAD_MOST,
+						VIDAS_FOREVER);
+			sync_turn_moved(turn);
 		}
+		sync_partial_settle(s, p);
+		if (!err) {
+			*bytes += p->size_bytes;
+			err = finish_chunks(s, key, fd, turn, p);
+		} else if (err == -ESTALE && tries < SYNC_TRIES - 1) {
+			err = sync_partial_restart(s, key, fd, p);
+			err = err ? err : -ESTALE;
+		}
+		sync_partial_put(s, p);
 	}
-	sync_turn_give(s, &by_inode);
-	sync_turn_give(s, &by_path);
+	if (err == -ESTALE)
+		err = vidas_fail(-EBUSY, "'%s' is changed again and again while it is fetched",
+				 key);
 	return err;
 }
 
-int sync_make_resident(struct vidas_sync *s, int fd)
+int sync_fetch_absent(struct vidas_sync *s, const char *key, int fd, struct sync_turn *turn,
+		      uint64_t *bytes)
 {
-	char key[PATH_MAX];
+	struct sync_record rec;
 	struct stat st;
 	int err;
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	err = sync_need_store(s);
-	if (err)
-		return sync_note_error(fd, err);
-	err = 1;
-	for (int tries = 0; err > 0 && tries < SYNC_TRIES; tries++) {
-		err = sync_path_xattr(fd, VIDAS_SYNC_ABSENT, key);
-		if (!err)
-			err = resident_turn(s, key, fd, st.st_ino);
-		else if (err == -ENODATA)
-			return 0;
-	}
-	return err > 0 ? -EBUSY : err;
-}
-
-int vidas_sync_resident(struct vidas_sync *s, const char *path, uint64_t inode, bool revalidate)
-{
-	struct vidas_sync_moved moved = { 0 };
-	struct stat st;
-	int look, fd, err;
-	bool absent;
-
-	vidas_fail_clear();
-	look = sync_tree_look(s, path, inode, &st);
-	if (look < 0)
-		return look;
-	if (S_ISREG(st.st_mode))
-		fd = sync_reopen(look, O_RDONLY | O_NONBLOCK);
+	err = sync_known_get(s, key, &rec);
+	if (sync_in_chunks(!err && (rec.flags & SYNC_AGREED) ? rec.size : (uint64_t)st.st_size))
+		err = fetch_chunks(s, key, fd, turn, bytes);
 	else
-		fd = S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
-	close(look);
-	if (fd < 0)
-		return fd;
-	absent = fgetxattr(fd, VIDAS_SYNC_ABSENT, NULL, 0) >= 0;
-	err = absent ? sync_make_resident(s, fd) : 0;
-	close(fd);
-	if (err || absent || !revalidate)
-		return err;
-	err = sync_need_store(s);
-	if (!err)
-		err = sync_update_file(s, path, st.st_ino, NULL, true, &moved);
-	/* What is newer here stays; what is gone here or there is for the opener to find out. */
-	return err == -EBUSY || err == -ESTALE || err == -ENOENT ? 0 : err;
+		err = fetch_whole(s, key, fd, turn, bytes);
+	return sync_note_error(fd, err);
 }

@@ -2,6 +2,7 @@
 /*
  * What the files sync_*.c share. sync.c: open, close, whose turn it is; sync_tree.c: opening things
  * in the tree; sync_known.c: records; sync_change.c: what changed; sync_import.c, sync_fetch.c,
+ * sync_partial.c and sync_chunks.c (files in chunks, see sync_partial.h), sync_prefetch.c,
  * sync_update.c (a file), sync_renew.c (a directory): from the store;
  * sync_push.c, sync_put.c, sync_conflict.c, sync_remove.c, sync_batch.c, sync_flush.c, sync_owed.c: to the
  * store; sync_state.c: states.
@@ -24,6 +25,8 @@
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 
+#include <vidas/vidas.h>
+
 #include "backends/store.h"
 #include "pool/base/base.h"
 #include "pool/host/map.h"
@@ -38,6 +41,7 @@
 #define SYNC_IMPORTED "trusted.vidas.imported"
 
 #define SYNC_AGAIN	 1	     /* from sync_push's parts: let go of all turns, begin anew */
+#define SYNC_BOOT_BYTES	 36	     /* of the kernel's boot_id */
 #define SYNC_TRIES	 5	     /* at something that others keep changing */
 #define SYNC_PIECE_BYTES (64u << 20) /* of one get; a multiple of any page size */
 #define SYNC_HANDLE_MAX	 64u /* bytes of a file handle: tmpfs 12, ext4 8, xfs 16, btrfs 40 */
@@ -72,9 +76,18 @@ struct vidas_sync {
 	_Atomic uint64_t stage_next;
 	_Atomic unsigned told; /* enum sync_told: what was logged once */
 
-	pthread_mutex_t lock; /* guards paths and inodes */
+	pthread_mutex_t lock; /* guards paths and inodes, and what follows */
 	pthread_cond_t turn_over;
 	struct sync_turn *paths, *inodes;
+
+	/* Files that come in chunks (sync_partial.h). */
+	bool quiet_maps; /* stores through mappings can be made so that they leave the mtime alone */
+	uint8_t boot[SYNC_BOOT_BYTES];
+	struct sync_partial *partials; /* by inode */
+	struct sync_run *runs;	       /* to be fetched, first first */
+	unsigned runs_queued, fetchers, fetchers_idle;
+	bool fetchers_stop;
+	pthread_cond_t fetch_work;
 };
 
 enum sync_told {
@@ -94,6 +107,7 @@ int sync_turn_inode(struct vidas_sync *s, struct sync_turn *t, uint64_t inode,
 void sync_turn_moved(struct sync_turn *t);
 void sync_turn_give(struct vidas_sync *s, struct sync_turn *t);
 bool sync_inode_busy(struct vidas_sync *s, uint64_t inode, enum sync_doing *doing);
+bool sync_inode_held(struct vidas_sync *s, uint64_t inode); /* under vidas_sync.lock */
 
 /* Before the store is used: vidas_sync_ready(), -ENOTCONN if there is no such root now. */
 int sync_need_store(struct vidas_sync *s);
@@ -194,6 +208,10 @@ bool sync_is_moved(struct vidas_sync *s, const char *path);
  * only in the store: a descriptor of it; else -ENOENT. */
 int sync_displaced(struct vidas_sync *s, const char *path, uint64_t inode);
 
+/* The inode `inode` that was agreed on as `key`, open for reading and writing, whether it still has
+ * a name or not; -ENOENT it is another, or none. */
+int sync_open_key(struct vidas_sync *s, const char *key, uint64_t inode);
+
 /* Are mode and owner as agreed? */
 bool sync_same_attrs(const struct sync_record *rec, const struct stat *st);
 /* Is what the store has what was agreed on, or what a push since then left there, as far as that
@@ -241,12 +259,15 @@ int sync_fetch_private(struct vidas_sync *s, const char *key, struct vidas_backe
 /* Fetches an absent file in place; the caller has the turns on `key` and the inode. */
 int sync_fetch_absent(struct vidas_sync *s, const char *key, int fd, struct sync_turn *turn,
 		      uint64_t *bytes);
+/* All its bytes are here, or nobody's concern any more: it is absent no longer. */
+int sync_take_marks(struct vidas_sync *s, const char *key, int fd);
 /* Before the bytes of an absent file, and so its time, are changed: notes its own time, or tells it
  * where that was noted before. */
 int sync_note_fetching(struct vidas_sync *s, const char *key, struct sync_record *rec,
 		       struct stat *st);
-/* Makes what `fd` is resident, whatever its name; takes turns itself. */
-int sync_make_resident(struct vidas_sync *s, int fd);
+/* Makes what `fd` is resident, whatever its name; takes turns itself. -EAGAIN: a file in chunks was
+ * not all here by the deadline. */
+int sync_make_resident(struct vidas_sync *s, int fd, int64_t deadline_us);
 /* Renews one file, if it is unchanged here: -EBUSY. `st`: what the store has, NULL: ask it. With
  * `bytes_only`, -ESTALE where not newer bytes, but another kind of thing or nothing is in the
  * store. */

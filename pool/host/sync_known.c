@@ -263,6 +263,30 @@ static int open_recorded(struct vidas_sync *s, const struct sync_record *rec)
 	return -ENOENT;
 }
 
+int sync_open_key(struct vidas_sync *s, const char *key, uint64_t inode)
+{
+	union handle handle;
+	struct sync_record rec;
+	struct stat st;
+	int fd, err;
+
+	err = sync_known_get(s, key, &rec);
+	if (err)
+		return err;
+	if (!rec.handle_size || rec.type != VIDAS_BACKEND_FILE || rec.inode != inode)
+		return -ENOENT;
+	handle.h.handle_bytes = rec.handle_size;
+	handle.h.handle_type = rec.handle_type;
+	memcpy(handle.h.f_handle, rec.handle, rec.handle_size);
+	fd = open_by_handle_at(s->tree, &handle.h, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+	if (fd < 0)
+		return errno == ESTALE ? -ENOENT : -errno;
+	if (fstat(fd, &st) == 0 && st.st_ino == inode && S_ISREG(st.st_mode))
+		return fd;
+	close(fd);
+	return -ENOENT;
+}
+
 bool sync_is_moved(struct vidas_sync *s, const char *path)
 {
 	struct sync_record rec;

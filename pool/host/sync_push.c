@@ -208,7 +208,7 @@ static int fetch_before(struct vidas_sync *s, const char *path, uint64_t inode)
 		return look;
 	fd = sync_displaced(s, path, st.st_ino);
 	if (fd >= 0) {
-		err = sync_make_resident(s, fd);
+		err = sync_make_resident(s, fd, VIDAS_FOREVER);
 		close(fd);
 	} else if (fd != -ENOENT) {
 		err = fd;
@@ -218,7 +218,9 @@ static int fetch_before(struct vidas_sync *s, const char *path, uint64_t inode)
 		if (fd >= 0) {
 			err = sync_path_xattr(fd, VIDAS_SYNC_ABSENT, key);
 			if (!err)
-				err = strcmp(key, path) == 0 ? 0 : sync_make_resident(s, fd);
+				err = strcmp(key, path) == 0 ?
+					      0 :
+					      sync_make_resident(s, fd, VIDAS_FOREVER);
 			else if (err == -ENODATA)
 				err = 0;
 			close(fd);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "pool/host/sync_internal.h"
+#include "pool/host/sync_partial.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,12 +63,31 @@ static enum vidas_sync_state state_of(struct vidas_sync *s, const struct sync_re
 	return absent ? VIDAS_SYNC_ABSENT_BYTES : VIDAS_SYNC_CLEAN;
 }
 
+/* Are all chunks here, though nobody has taken the mark off yet? */
+static bool is_complete(struct vidas_sync *s, const char *key, int fd, const struct stat *st)
+{
+	uint64_t bytes;
+	size_t n;
+
+	return sync_partial_extents(s, key, fd, &bytes, NULL, 0, &n) == 0 && bytes &&
+	       bytes == (uint64_t)st->st_size;
+}
+
+int vidas_sync_extents(struct vidas_sync *s, int fd, uint64_t *bytes, struct vidas_sync_extent *out,
+		       size_t max, size_t *count)
+{
+	char key[PATH_MAX];
+	int err = sync_path_xattr(fd, VIDAS_SYNC_ABSENT, key);
+
+	return err ? err : sync_partial_extents(s, key, fd, bytes, out, max, count);
+}
+
 int vidas_sync_info(struct vidas_sync *s, const char *path, struct vidas_sync_info *info)
 {
 	struct sync_record rec;
 	char key[PATH_MAX];
 	struct stat st;
-	bool absent = false, renamed = false;
+	bool absent = false, renamed = false, complete = false;
 	int look, fd = -1, err;
 
 	look = sync_tree_look(s, path, 0, &st);
@@ -83,6 +102,7 @@ int vidas_sync_info(struct vidas_sync *s, const char *path, struct vidas_sync_in
 		}
 		absent = sync_path_xattr(fd, VIDAS_SYNC_ABSENT, key) == 0;
 		renamed = absent && strcmp(key, path) != 0;
+		complete = absent && S_ISREG(st.st_mode) && is_complete(s, key, fd, &st);
 		read_error(fd, info);
 	}
 	err = sync_known_get(s, path, &rec);
@@ -92,6 +112,8 @@ int vidas_sync_info(struct vidas_sync *s, const char *path, struct vidas_sync_in
 		info->state = VIDAS_SYNC_CLEAN;
 	else
 		info->state = state_of(s, &rec, &st, look, absent, renamed);
+	if (complete && info->state == VIDAS_SYNC_ABSENT_BYTES)
+		info->state = VIDAS_SYNC_CLEAN;
 	if (fd >= 0)
 		close(fd);
 	close(look);

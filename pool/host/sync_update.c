@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "pool/host/sync_internal.h"
+#include "pool/host/sync_partial.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -168,7 +168,9 @@ static int renew_absent(struct update *u, int fd)
 	struct stat now = u->st;
 	int err;
 
-	err = sync_note_fetching(u->s, u->path, &u->rec, &now);
+	err = sync_partial_outdate(fd);
+	if (!err)
+		err = sync_note_fetching(u->s, u->path, &u->rec, &now);
 	if (err)
 		return err;
 	if (u->there.size_bytes > INT64_MAX || ftruncate(fd, (off_t)u->there.size_bytes) < 0)

@@ -23,13 +23,16 @@
 /* Marks on files of a container with a root, of vidasd (pool/host/sync.h) and vidasfs; no domain sees
  * them. ABSENT: the bytes of the file, or the entries of the directory, are with the store still.
  * IMPORTED: the directory has all entries of the store; where it cannot be read, vidasd is asked.
- * TOUCHED: it may have been changed without its mtime, through a mapping. RELAXED, in any container, on
- * its directory: `consistency` was once set on something in it; else nobody need look for it. */
+ * TOUCHED: it may have been changed without its mtime, through a mapping. FETCH: a number, as long as
+ * it is the same all chunks of the file that are or were fetched are of one version. RELAXED, in any
+ * container, on its directory: `consistency` was once set on something in it; else nobody need look
+ * for it. */
 #define VIDAS_XATTR_MARK     "trusted.vidas."
 #define VIDAS_XATTR_ABSENT   VIDAS_XATTR_MARK "absent"
 #define VIDAS_XATTR_IMPORTED VIDAS_XATTR_MARK "imported"
 #define VIDAS_XATTR_TOUCHED  VIDAS_XATTR_MARK "touched"
 #define VIDAS_XATTR_RELAXED  VIDAS_XATTR_MARK "relaxed"
+#define VIDAS_XATTR_FETCH    VIDAS_XATTR_MARK "fetch"
 
 enum vidas_attr_kind {
 	VIDAS_ATTR_POLICY,    /* get: effective value; set: stored; remove: back to inherited */
@@ -82,6 +85,9 @@ bool vidas_policy_is(int tree_fd, const char *path, const char *name, const char
 #define VIDAS_DURATION_MIN_US (INT64_C(250) * 1000)
 #define VIDAS_DURATION_MAX_US (INT64_C(24) * 3600 * 1000 * 1000)
 int vidas_duration_parse(const char *text, int64_t *us);
+
+/* What prefetch takes: "1" is all of it (*size 0), else "OFFSET+LENGTH" in bytes. -EINVAL in words. */
+int vidas_range_parse(const char *text, uint64_t *offset, uint64_t *size);
 
 /*
  * The policies that vidasd acts on by itself, for who goes through a tree from above: begin with the

@@ -21,6 +21,13 @@ static int check_duration(const char *text)
 	return vidas_duration_parse(text, &us);
 }
 
+static int check_range(const char *text)
+{
+	uint64_t offset, size;
+
+	return vidas_range_parse(text, &offset, &size);
+}
+
 const struct vidas_attr vidas_attrs[] = {
 	{ "write_policy", VIDAS_ATTR_POLICY, write_policies, NULL, "async",
 	  "through: close and fsync of a written file push it; back: only flush, fsync and unmounting do; "
@@ -49,6 +56,8 @@ const struct vidas_attr vidas_attrs[] = {
 	{ "flush", VIDAS_ATTR_ACTION, go, NULL, NULL,
 	  "push what changed; returns when it is there" },
 	{ "update", VIDAS_ATTR_ACTION, go, NULL, NULL, "take over what the store has" },
+	{ "prefetch", VIDAS_ATTR_ACTION, NULL, check_range, NULL,
+	  "fetch what is not in the pool yet: 1, or OFFSET+LENGTH of a file" },
 	{ "domains", VIDAS_ATTR_CONTAINER, NULL, NULL, NULL,
 	  "which domains may attach the container: \"2,3:ro\"" },
 	{ "root", VIDAS_ATTR_CONTAINER, nothing, NULL, NULL,

@@ -1,13 +1,33 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Durations, and policies on the way down a tree. */
+/* Durations, ranges, and policies on the way down a tree. */
 #include "pool/policy/attr.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/xattr.h>
 
 #include "pool/base/base.h"
+
+int vidas_range_parse(const char *text, uint64_t *offset, uint64_t *size)
+{
+	char *end = NULL;
+
+	*offset = *size = 0;
+	if (strcmp(text, "1") == 0)
+		return 0;
+	errno = 0;
+	if (isdigit((unsigned char)*text))
+		*offset = strtoull(text, &end, 10);
+	if (end && *end == '+' && isdigit((unsigned char)end[1])) {
+		*size = strtoull(end + 1, &end, 10);
+		if (!errno && !*end && *size && *offset <= INT64_MAX &&
+		    *size <= INT64_MAX - *offset)
+			return 0;
+	}
+	return vidas_fail(-EINVAL, "prefetch takes 1, or OFFSET+LENGTH in bytes");
+}
 
 int vidas_duration_parse(const char *text, int64_t *us)
 {

@@ -263,6 +263,32 @@ static const char *check_resident(const struct vidas_wire_resident *b, message *
 }
 NOTHING_TO_CHECK(resident_reply)
 
+static const char *check_fetch(const struct vidas_wire_fetch *b, message *m)
+{
+	const uint32_t known =
+		VIDAS_WIRE_FETCH_ALL | VIDAS_WIRE_FETCH_DISCARD | VIDAS_WIRE_FETCH_REVALIDATE;
+
+	if (b->flags & ~known)
+		return bad_flags;
+	if (b->timeout_us < 0 || b->timeout_us > VIDAS_WIRE_WAIT_MAX_US)
+		return "the timeout is out of range";
+	if (!m->string_bytes[0])
+		return bad_path;
+	return range_ok(b->offset, b->size) ? check_path(m, 0) : bad_range;
+}
+
+static const char *check_fetch_reply(const struct vidas_wire_fetch_reply *b, message *m)
+{
+	uint64_t chunks;
+
+	if (b->state & VIDAS_WIRE_FETCH_DONE)
+		return NULL;
+	if (b->shift > VIDAS_WIRE_FETCH_SHIFT_MAX || b->size_bytes > INT64_MAX)
+		return bad_range;
+	chunks = (b->size_bytes >> b->shift) + 1;
+	return m->blob_bytes <= (chunks + 7) / 8 ? NULL : "there are more bits than chunks";
+}
+
 static const char *check_import(const struct vidas_wire_import *b, message *m)
 {
 	return check_path(m, b->spare);

@@ -81,7 +81,8 @@ enum vidas_wire_flag {
 	X(DOMAIN_REMOVE, 22, domain_remove, 0, 0, 0, 0)        \
 	X(STATUS, 23, status, 0, 0, 0, 1)                      \
 	X(LOCK_WAIT, 24, lock_wait, 0, 1, 0, 0)                \
-	X(LOCK_DONE, 25, lock_done, 0, 0, 0, 0)
+	X(LOCK_DONE, 25, lock_done, 0, 0, 0, 0)                \
+	X(FETCH, 26, fetch, 1, 0, 0, 1)
 
 enum vidas_wire_type {
 #define X(NAME, value, ...) VIDAS_WIRE_##NAME = (value),
@@ -245,6 +246,32 @@ enum vidas_wire_resident_flag {
 struct vidas_wire_resident_reply {
 	uint64_t size_bytes;
 };
+/*
+ * A part of an absent file. String: the key that its absent mark has, whatever its path is by now.
+ * Blob of the reply: a bit per chunk, set when its bytes are in the pool; with DONE nothing but that
+ * the mark is off. -EAGAIN: not here yet, ask again. -ENOENT: no such file by that key, or it is
+ * gone in the store as well: RESIDENT tells.
+ */
+struct vidas_wire_fetch {
+	uint32_t container;
+	uint32_t flags; /* enum vidas_wire_fetch_flag */
+	uint64_t inode;
+	uint64_t offset, size;
+	int64_t timeout_us; /* at most VIDAS_WIRE_WAIT_MAX_US */
+};
+enum vidas_wire_fetch_flag {
+	VIDAS_WIRE_FETCH_ALL = 1u << 0,	       /* until it is wholly resident */
+	VIDAS_WIRE_FETCH_DISCARD = 1u << 1,    /* none of it: it is cut to no length */
+	VIDAS_WIRE_FETCH_REVALIDATE = 1u << 2, /* begin anew if the store has another version */
+};
+enum vidas_wire_fetch_state { VIDAS_WIRE_FETCH_DONE = 1u << 0 };
+struct vidas_wire_fetch_reply {
+	uint64_t size_bytes;
+	uint64_t generation; /* as VIDAS_XATTR_FETCH (pool/policy/attr.h) */
+	uint32_t state;	     /* enum vidas_wire_fetch_state */
+	uint32_t shift;	     /* chunks are of 1 << shift bytes */
+};
+#define VIDAS_WIRE_FETCH_SHIFT_MAX 47u
 /* Brings a directory's entries from the backend into the tree, files as absent ones. */
 struct vidas_wire_import {
 	uint32_t container;
