@@ -32,7 +32,7 @@ runner_end() {
 		if [ "$1" != 0 ] || [ -n "${KEEP:-}" ]; then
 			echo "${0##*/}: results and logs are in $VIDAS_TMP"
 		else
-			umount -l "$VIDAS_TMP"/[0-9]* 2>/dev/null || true
+			findmnt -rno TARGET | grep "^$VIDAS_TMP/" | sort -r | xargs -r umount -l
 			rm -rf --one-file-system "$VIDAS_TMP"
 		fi
 	fi
