@@ -2,10 +2,12 @@
 #include "backends/file/iov.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #define WINDOW 128 /* pieces a system call */
 #define PAGE   4096u
+#define HOLE   (64u << 10) /* zeros that are worth a hole */
 
 struct cursor {
 	const struct iovec *iov;
@@ -76,6 +78,50 @@ int vidas_iov_write(int fd, uint64_t offset, const struct iovec *iov, int iovcnt
 		offset += (uint64_t)done;
 	}
 	return 0;
+}
+
+static bool all_zero(const char *p, size_t size)
+{
+	return !*p && memcmp(p, p + 1, size - 1) == 0;
+}
+
+/* Bytes from `p` on up to where a hole begins or ends; *hole says which of the two they are. */
+static size_t run_of(const char *p, size_t size, bool *hole)
+{
+	size_t run = 0;
+
+	while (run < size) {
+		size_t some = size - run < HOLE ? size - run : HOLE;
+		bool zero = some == HOLE && all_zero(p + run, some);
+
+		if (!run)
+			*hole = zero;
+		else if (zero != *hole)
+			break;
+		run += some;
+	}
+	return run;
+}
+
+int vidas_iov_write_new(int fd, const struct iovec *iov, int iovcnt)
+{
+	uint64_t offset = 0;
+
+	for (int i = 0; i < iovcnt; i++) {
+		for (size_t at = 0; at < iov[i].iov_len;) {
+			char *p = (char *)iov[i].iov_base + at;
+			bool hole;
+			size_t run = run_of(p, iov[i].iov_len - at, &hole);
+			const struct iovec piece = { p, run };
+			int err = hole ? 0 : vidas_iov_write(fd, offset, &piece, 1);
+
+			if (err < 0)
+				return err;
+			at += run;
+			offset += run;
+		}
+	}
+	return ftruncate(fd, (off_t)offset) < 0 ? -errno : 0;
 }
 
 ssize_t vidas_iov_read(int fd, uint64_t offset, const struct iovec *iov, int iovcnt)

@@ -20,6 +20,7 @@
 #include "backends/file/beneath.h"
 #include "backends/store.h"
 #include "pool/base/base.h"
+#include "pool/host/map.h"
 #include "unit.h"
 
 static char top[PATH_MAX], root[PATH_MAX + 8];
@@ -212,16 +213,20 @@ static void test_lost_memory(void)
 {
 	size_t size = 64 * 4096, kept = 10 * 4096;
 	int fd = memfd_create("pool", MFD_CLOEXEC);
+	struct vidas_map guarded = { 0 };
 	char *map, *have = malloc(size + 1);
 	struct iovec iov;
 
 	CU_ASSERT_FATAL(fd >= 0 && have && ftruncate(fd, (off_t)size) == 0);
+	CU_ASSERT_FATAL(!vidas_map_open(fd, 0, size, PROT_READ, &guarded));
 	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	CU_ASSERT_FATAL(map != MAP_FAILED);
 	memset(map, 'x', size);
 	CU_ASSERT_EQUAL(ftruncate(fd, (off_t)kept), 0);
 
-	CU_ASSERT_EQUAL(put_bytes("lost", map + 5, size - 10), 0);
+	CU_ASSERT_EQUAL(put_bytes("lost", (char *)guarded.ptr + 5, size - 10), 0);
+	CU_ASSERT(vidas_map_cut(&guarded));
+	vidas_map_close(&guarded);
 	CU_ASSERT_EQUAL(get("lost", have, size + 1), (ssize_t)size - 10);
 	CU_ASSERT(have[0] == 'x' && memcmp(have, have + 1, kept - 6) == 0);
 	CU_ASSERT(have[kept - 5] == 0 &&
@@ -238,6 +243,30 @@ static void test_lost_memory(void)
 	CU_ASSERT_EQUAL(get("lost", map, size), -EFAULT);
 	munmap(map, size);
 	close(fd);
+	free(have);
+}
+
+/* Of what is mostly zeros the store keeps what there is. */
+static void test_holes(void)
+{
+	size_t size = (8u << 20) + 77;
+	char *bytes = calloc(1, size), *have = malloc(size);
+	struct stat st;
+
+	CU_ASSERT_FATAL(bytes && have);
+	memset(bytes + 3000000, 'x', 100000);
+	CU_ASSERT_EQUAL(put_bytes("sparse", bytes, size), 0);
+	CU_ASSERT_EQUAL(get("sparse", have, size), (ssize_t)size);
+	CU_ASSERT(memcmp(bytes, have, size) == 0);
+	CU_ASSERT_EQUAL(stat(in_root("sparse"), &st), 0);
+	CU_ASSERT(st.st_size == (off_t)size && st.st_blocks * 512 < 1 << 20);
+	/* Over one that had other bytes there. */
+	memset(have, 'y', size);
+	CU_ASSERT_EQUAL(put_bytes("sparse", have, size), 0);
+	CU_ASSERT_EQUAL(put_bytes("sparse", bytes, size), 0);
+	CU_ASSERT_EQUAL(get("sparse", have, size), (ssize_t)size);
+	CU_ASSERT(memcmp(bytes, have, size) == 0);
+	free(bytes);
 	free(have);
 }
 
@@ -321,6 +350,7 @@ static void test_full(void)
 	snprintf(dir, sizeof(dir), "%s/small", top);
 	snprintf(url, sizeof(url), "file://%s", dir);
 	CU_ASSERT_FATAL(buf && mkdir(dir, 0755) == 0);
+	memset(buf, 'x', 2 << 20);
 	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
 	    mount("small", dir, "tmpfs", 0, "size=1m")) {
 		printf("not run, mounting needs root ");
@@ -350,6 +380,7 @@ static int run(void)
 		{ "leftovers", test_leftovers },
 		{ "kill", test_kill },
 		{ "lost memory", test_lost_memory },
+		{ "holes", test_holes },
 		{ "attributes", test_attributes },
 		{ "change by others", test_change_by_others },
 		{ "URLs", test_urls },
