@@ -4,7 +4,7 @@
 #                                         OPTION as of `vidas container create`; may be called again for one more
 #   kill_while SECONDS PID...             while these processes live, kills vidasd (-9) every so often and starts it
 #                                         again, often late; $kills; fails if one of them does
-#   tree_list DIR                         a tree as text: names, attributes, xattrs, digests of the bytes
+#   tree_list DIR                         a tree as text: names, attributes, xattrs, digests of the bytes (but of huge files)
 #   trees_agree CONTAINER                 all three domains see what is in the pool
 three_domains() {
 	local d
@@ -44,7 +44,7 @@ tree_list() {
 	(
 		cd "$1"
 		find . -printf '%p|%y|%m|%U:%G|%n|%s|%T@|%l\n' | sort
-		find . -type f -size -200M -print0 | sort -z | xargs -0r sha256sum
+		find . -type f -size -20M -print0 | sort -z | xargs -0r sha256sum
 		find . -print0 | sort -z | xargs -0 getfattr -h -d -m '^user\.' -e hex
 	)
 }
