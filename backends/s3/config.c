@@ -33,7 +33,7 @@ static int names_check(const struct source *s)
 				s->host, -EINVAL,
 				"s3://%s: no parameter '%.64s'; there are endpoint, region, style, auth, "
 				"cafile, timeout, connect, profile, credentials, parallel, part, threads, "
-				"retries, attrs, probe, verify, single",
+				"retries, attrs, probe, verify, single, list",
 				s->url->authority, s->url->param[i].name);
 	}
 	return 0;
@@ -222,14 +222,17 @@ static int auth_set(const struct source *s)
 {
 	const char *auth = vidas_url_param(s->url, "auth");
 
-	if (!auth || strcmp(auth, "v4") == 0)
-		return 0;
-	if (strcmp(auth, "none") != 0)
+	s->c->auth = S3_AUTH_V4;
+	if (auth && strcmp(auth, "v2") == 0)
+		s->c->auth = S3_AUTH_V2;
+	else if (auth && strcmp(auth, "none") == 0)
+		s->c->auth = S3_AUTH_NONE;
+	else if (auth && strcmp(auth, "v4") != 0)
 		return vidas_backend_error(s->host, -EINVAL,
-					   "s3://%s: auth=%.32s is neither v4 nor none",
+					   "s3://%s: auth=%.32s is neither v4, v2 nor none",
 					   s->url->authority, auth);
-	s->c->anonymous = true;
-	return 0;
+	s->c->list_old = s->c->auth == S3_AUTH_V2;
+	return choice(s, "list", "1", "2", &s->c->list_old);
 }
 
 static int all_set(const struct source *s)

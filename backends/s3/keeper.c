@@ -118,7 +118,7 @@ static void *keeper_main(void *arg)
 	int64_t sweep_us = vidas_s3_now_us() + FIRST_US, due_s, wake_us;
 
 	for (;;) {
-		due_s = be->config.anonymous ? -1 : vidas_s3_cred_due(be->cred);
+		due_s = be->config.auth == S3_AUTH_NONE ? -1 : vidas_s3_cred_due(be->cred);
 		wake_us = sweep_us;
 		/* Keys that are not known yet may come to be: look again each minute. */
 		if (due_s < 0 || due_s > CRED_MIN_S)
@@ -127,7 +127,7 @@ static void *keeper_main(void *arg)
 			wake_us = vidas_s3_now_us() + due_s * 1000000;
 		if (!doze(be, wake_us))
 			return NULL;
-		if (!be->config.anonymous && vidas_s3_cred_due(be->cred) == 1)
+		if (be->config.auth != S3_AUTH_NONE && vidas_s3_cred_due(be->cred) == 1)
 			credentials_fetch(be);
 		if (vidas_s3_now_us() >= sweep_us) {
 			uploads_sweep(be);

@@ -83,6 +83,20 @@ void vidas_s3_known_clear(struct vidas_backend *be)
 	pthread_mutex_unlock(&be->known_lock);
 }
 
+/* ListObjects goes on behind a name: the one it says, else the last one that came. */
+static int marker_find(struct s3_answer *a)
+{
+	const char *last = "";
+
+	if (a->next)
+		return a->encoded ? vidas_s3_percent_decode(a->next) : 0;
+	for (size_t i = 0; i < a->entries; i++)
+		if (strcmp(a->entry[i].name, last) > 0)
+			last = a->entry[i].name;
+	a->next = *last ? strdup(last) : NULL;
+	return 0;
+}
+
 static int page_take(struct s3_request *r, char **token, struct s3_answer *out)
 {
 	bool cleansed = r->reply.text && vidas_s3_xml_cleanse(r->reply.text);
@@ -93,6 +107,8 @@ static int page_take(struct s3_request *r, char **token, struct s3_answer *out)
 		err = -EBADMSG;
 	for (size_t i = 0; !err && out->encoded && i < out->entries; i++)
 		err = vidas_s3_percent_decode(out->entry[i].name);
+	if (!err && out->truncated && r->be->config.list_old)
+		err = marker_find(out);
 	if (!err && out->truncated && !out->next)
 		err = -EBADMSG;
 	if (err)
@@ -106,24 +122,36 @@ static int page_take(struct s3_request *r, char **token, struct s3_answer *out)
 	return 0;
 }
 
+static int page_ask(struct s3_request *r, const char *prefix, bool delimited, unsigned max,
+		    const char *token)
+{
+	bool old = r->be->config.list_old;
+	char number[16];
+	int err = 0;
+
+	snprintf(number, sizeof(number), "%u", max);
+	if (token && !old)
+		err = vidas_s3_request_query(r, "continuation-token", token);
+	if (!err && delimited)
+		err = vidas_s3_request_query(r, "delimiter", "/");
+	if (!err)
+		err = vidas_s3_request_query(r, "encoding-type", "url");
+	if (!err && !old)
+		err = vidas_s3_request_query(r, "list-type", "2");
+	if (!err && token && old)
+		err = vidas_s3_request_query(r, "marker", token);
+	if (!err)
+		err = vidas_s3_request_query(r, "max-keys", number);
+	return err ? err : vidas_s3_request_query(r, "prefix", prefix);
+}
+
 int vidas_s3_page(struct vidas_backend *be, const char *prefix, bool delimited, unsigned max,
 		  char **token, struct s3_answer *out)
 {
 	struct s3_request *r = vidas_s3_request_new(be, S3_GET, "");
-	char number[16];
-	int err = r ? 0 : -ENOMEM;
+	int err = r ? page_ask(r, prefix, delimited, max, *token) : -ENOMEM;
 
 	*out = (struct s3_answer){ 0 };
-	snprintf(number, sizeof(number), "%u", max);
-	if (!err && *token)
-		err = vidas_s3_request_query(r, "continuation-token", *token);
-	if (!err && delimited)
-		err = vidas_s3_request_query(r, "delimiter", "/");
-	if (!err)
-		(void)((err = vidas_s3_request_query(r, "encoding-type", "url")) ||
-		       (err = vidas_s3_request_query(r, "list-type", "2")) ||
-		       (err = vidas_s3_request_query(r, "max-keys", number)) ||
-		       (err = vidas_s3_request_query(r, "prefix", prefix)));
 	if (!err)
 		err = vidas_s3_run(r);
 	if (!err)

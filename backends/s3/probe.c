@@ -119,7 +119,7 @@ void vidas_s3_probe(struct vidas_backend *be)
 	struct s3_config before = be->config;
 	struct probe p = { .be = be };
 
-	if (!be->config.probe || be->config.anonymous)
+	if (!be->config.probe || be->config.auth == S3_AUTH_NONE)
 		return;
 	/* Whoever opens a root must not wait long for a server that is away. */
 	be->config.retries = 0;

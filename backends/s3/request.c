@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define ERROR_TEXT_MAX 65536u
 #define SLOWEST	       16384u /* bytes a second, for the time a request may take at all */
@@ -274,6 +275,16 @@ int vidas_s3_request_add(struct s3_request *r, const char *fmt, const char *valu
 	return 0;
 }
 
+const char *vidas_s3_request_said(const struct s3_request *r, const char *name)
+{
+	size_t size = strlen(name);
+
+	for (const struct curl_slist *h = r->sent_headers; h; h = h->next)
+		if (strncasecmp(h->data, name, size) == 0 && h->data[size] == ':')
+			return h->data + size + 1 + strspn(h->data + size + 1, " ");
+	return "";
+}
+
 static void method_set(struct s3_request *r)
 {
 	CURL *easy = r->easy;
@@ -361,6 +372,11 @@ int vidas_s3_request_arm(struct s3_request *r)
 	for (struct curl_slist *h = r->headers; h; h = h->next)
 		if (vidas_s3_request_add(r, "%s", h->data))
 			goto out;
+	/* libcurl would call it a form's. */
+	if ((r->method == S3_PUT || r->method == S3_POST) &&
+	    !*vidas_s3_request_said(r, "Content-Type") &&
+	    vidas_s3_request_add(r, "%s", "Content-Type: application/octet-stream"))
+		goto out;
 	err = url_set(r);
 	if (!err)
 		err = vidas_s3_sign(r);

@@ -68,7 +68,7 @@ static bool credentials_renew(struct s3_request *r)
 {
 	const char *code = r->reply.code;
 
-	if (r->renewed || r->be->config.anonymous || r->reply.http < 400 ||
+	if (r->renewed || r->be->config.auth == S3_AUTH_NONE || r->reply.http < 400 ||
 	    (strcmp(code, "ExpiredToken") != 0 && strcmp(code, "TokenRefreshRequired") != 0 &&
 	     strcmp(code, "InvalidToken") != 0))
 		return false;

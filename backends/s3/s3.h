@@ -39,11 +39,15 @@
 /* Whose MD5 is compared with its ETag: hashing large ones costs a core as much as sending them. */
 enum s3_verify { S3_VERIFY_NONE, S3_VERIFY_SINGLE, S3_VERIFY_ALL };
 
+enum s3_auth { S3_AUTH_NONE, S3_AUTH_V2, S3_AUTH_V4 };
+
 struct s3_config {
 	char *bucket, *prefix; /* prefix: "" or ends in '/' */
 	char *endpoint;	       /* "http://host:port", no '/' at its end */
 	char *region, *cafile, *profile, *credentials;
-	bool path_style, anonymous, attrs, probe;
+	bool path_style, attrs, probe;
+	enum s3_auth auth;
+	bool list_old; /* ListObjects as it was: stores with auth=v2 may know no other */
 	enum s3_verify verify;
 	uint64_t part_bytes;   /* also the blocks whose digests are remembered */
 	uint64_t single_bytes; /* that one PUT or COPY may have */
@@ -193,6 +197,8 @@ int vidas_s3_request_path(const struct s3_request *r, char *out, size_t size);
 int vidas_s3_request_host(const struct s3_request *r, char *out, size_t size);
 int vidas_s3_request_add(struct s3_request *r, const char *fmt, const char *value)
 	__attribute__((format(printf, 2, 0)));
+/* The value of a header of this flight; "" none. */
+const char *vidas_s3_request_said(const struct s3_request *r, const char *name);
 /* Fetches the keys and signs, unless auth=none. Makes r->copy of a small body. -EACCES no keys. */
 int vidas_s3_sign(struct s3_request *r);
 
@@ -267,7 +273,7 @@ struct s3_answer {
 	char code[64], message[256], region[64]; /* <Error> */
 	char etag[64], upload_id[1024];
 	bool truncated, encoded; /* encoded: names are percent-encoded */
-	char *next;		 /* continuation token, or key marker of uploads */
+	char *next;		 /* continuation token, or marker */
 	char *next_upload;
 	struct s3_entry *entry;
 	size_t entries, room;

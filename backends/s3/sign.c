@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Signatures (AWS version 4). libcurl makes them, but for one kind of request: until 8.10 it sorts
+ * Signatures. Those of AWS version 4 are libcurl's, but for one kind of request: until 8.10 it sorts
  * headers by their whole lines, so that "x-amz-copy-source-range: ..." comes before
  * "x-amz-copy-source: ...", and servers refuse the signature. Requests that have a header whose name
- * is the beginning of another's are signed here where libcurl is older.
+ * is the beginning of another's are signed here where libcurl is older. Version 2 (auth=v2), which
+ * libcurl never had, is at the end.
  */
 #include "backends/s3/s3.h"
 
@@ -20,6 +21,10 @@
 #define HEADERS_MAX	 64u
 
 static const char hexdigits[] = "0123456789abcdef";
+static const char *const methods[] = {
+	[S3_GET] = "GET",   [S3_HEAD] = "HEAD",	    [S3_PUT] = "PUT",
+	[S3_POST] = "POST", [S3_DELETE] = "DELETE",
+};
 
 static void hex(const unsigned char *bytes, size_t n, char *out)
 {
@@ -157,10 +162,6 @@ static void add_names(struct text *t, char **line, size_t lines)
 static int canonical(struct s3_request *r, char **line, size_t lines, const char *payload,
 		     struct text *names, char out[65])
 {
-	static const char *const methods[] = {
-		[S3_GET] = "GET",   [S3_HEAD] = "HEAD",	    [S3_PUT] = "PUT",
-		[S3_POST] = "POST", [S3_DELETE] = "DELETE",
-	};
 	struct text t = { 0 };
 	char path[S3_PATH_BYTES];
 	int err;
@@ -270,6 +271,104 @@ static int sign_by_curl(struct s3_request *r, const struct s3_key *key)
 	return vidas_s3_request_add(r, "X-Amz-Date: %s", date);
 }
 
+/* What of a query is signed: subresources, by their names in order (as r->query has them). */
+static bool is_subresource(const char *name, size_t size)
+{
+	static const char *const names[] = { "delete", "partNumber", "uploadId", "uploads" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strlen(names[i]) == size && memcmp(names[i], name, size) == 0)
+			return true;
+	return false;
+}
+
+/* "/BUCKET/NAME?uploads", whichever style the URL has; values as they are, not encoded. */
+static int add_resource(struct text *t, const struct s3_request *r)
+{
+	char path[S3_PATH_BYTES], query[sizeof(r->query)], *save = NULL, sign = '?';
+
+	if (vidas_s3_request_path(r, path, sizeof(path)))
+		return -EINVAL;
+	if (!r->be->config.path_style) {
+		add_text(t, "/");
+		add_text(t, r->be->config.bucket);
+	}
+	add_text(t, path);
+	memcpy(query, r->query, sizeof(query));
+	for (char *p = strtok_r(query, "&", &save); p; p = strtok_r(NULL, "&", &save)) {
+		size_t size = strcspn(p, "=");
+
+		if (!is_subresource(p, size))
+			continue;
+		if (vidas_s3_percent_decode(p))
+			return -EINVAL;
+		add(t, &sign, 1);
+		add(t, p, p[size] && !p[size + 1] ? size : strlen(p));
+		sign = '&';
+	}
+	return t->err;
+}
+
+/* The date goes as x-amz-date: its own line stays empty. */
+static int text_v2(const struct s3_request *r, struct text *t)
+{
+	char *line[HEADERS_MAX];
+	size_t lines = 0;
+
+	add_text(t, methods[r->method]);
+	add_text(t, "\n");
+	add_text(t, vidas_s3_request_said(r, "Content-MD5"));
+	add_text(t, "\n");
+	add_text(t, vidas_s3_request_said(r, "Content-Type"));
+	add_text(t, "\n\n");
+	for (struct curl_slist *h = r->sent_headers; h; h = h->next)
+		if (strncasecmp(h->data, "x-amz-", 6) == 0) {
+			if (lines == HEADERS_MAX)
+				return -EINVAL;
+			line[lines++] = h->data;
+		}
+	qsort(line, lines, sizeof(line[0]), by_name);
+	for (size_t i = 0; i < lines; i++)
+		add_header(t, line[i]);
+	return add_resource(t, r);
+}
+
+static int sign_v2(struct s3_request *r, const struct s3_key *key)
+{
+	unsigned char digest[EVP_MAX_MD_SIZE], base64[2 * EVP_MAX_MD_SIZE];
+	struct text t = { 0 };
+	char date[64], line[sizeof(key->id) + sizeof(base64) + 32];
+	time_t now = server_time(r);
+	unsigned n = 0;
+	struct tm tm;
+	int err;
+
+	gmtime_r(&now, &tm);
+	strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+	err = vidas_s3_request_add(r, "x-amz-date: %s", date);
+	if (!err)
+		err = text_v2(r, &t);
+	if (!err && !HMAC(EVP_sha1(), key->secret, (int)strlen(key->secret), (unsigned char *)t.at,
+			  t.used, digest, &n))
+		err = -EIO;
+	if (!err) {
+		EVP_EncodeBlock(base64, digest, (int)n);
+		snprintf(line, sizeof(line), "Authorization: AWS %s:%s", key->id, base64);
+		err = vidas_s3_request_add(r, "%s", line);
+	}
+	free(t.at);
+	return err;
+}
+
+static int sign_v4(struct s3_request *r, const struct s3_key *key, const char *payload)
+{
+	int err = vidas_s3_request_add(r, "x-amz-content-sha256: %s", payload);
+
+	if (err)
+		return err;
+	return curl_missorts(r) ? sign_here(r, key, payload) : sign_by_curl(r, key);
+}
+
 int vidas_s3_sign(struct s3_request *r)
 {
 	const struct s3_config *c = &r->be->config;
@@ -277,18 +376,17 @@ int vidas_s3_sign(struct s3_request *r)
 	struct s3_key key;
 	int err = payload_hash(r, payload);
 
-	if (err || c->anonymous)
+	if (err || c->auth == S3_AUTH_NONE)
 		return err;
 	err = vidas_s3_cred_get(r->be->cred, &key, why);
 	if (err)
 		return vidas_backend_error(r->be->host, err == -ENOMEM ? err : -EACCES,
 					   "s3://%s: %s", c->bucket, why);
 	snprintf(r->key_used, sizeof(r->key_used), "%s", key.id);
-	err = vidas_s3_request_add(r, "x-amz-content-sha256: %s", payload);
-	if (!err && key.token[0])
+	if (key.token[0])
 		err = vidas_s3_request_add(r, "x-amz-security-token: %s", key.token);
 	if (!err)
-		err = curl_missorts(r) ? sign_here(r, &key, payload) : sign_by_curl(r, &key);
+		err = c->auth == S3_AUTH_V2 ? sign_v2(r, &key) : sign_v4(r, &key, payload);
 	explicit_bzero(&key, sizeof(key));
 	return err;
 }

@@ -147,7 +147,8 @@ static void answer_field(struct parser *p, const char *name)
 		a->truncated = strcmp(p->text, "true") == 0;
 	else if (strcmp(name, "EncodingType") == 0)
 		a->encoded = strcmp(p->text, "url") == 0;
-	else if (strcmp(name, "NextContinuationToken") == 0 || strcmp(name, "NextKeyMarker") == 0)
+	else if (strcmp(name, "NextContinuationToken") == 0 || strcmp(name, "NextKeyMarker") == 0 ||
+		 strcmp(name, "NextMarker") == 0)
 		text_keep(p, &a->next);
 	else if (strcmp(name, "NextUploadIdMarker") == 0)
 		text_keep(p, &a->next_upload);

@@ -57,7 +57,8 @@ static void test_urls(void)
 		{ "s3://bucket/x?part=4", "number from 5" },
 		{ "s3://bucket/x?style=other", "neither path nor virtual" },
 		{ "s3://bucket/x?endpoint=ftp://h/x", "HOST" },
-		{ "s3://bucket/x?auth=v3", "neither v4 nor none" },
+		{ "s3://bucket/x?auth=v3", "neither v4, v2 nor none" },
+		{ "s3://bucket/x?part=64&single=32", "larger than single" },
 	};
 	struct s3_config c;
 
