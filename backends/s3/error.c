@@ -161,6 +161,8 @@ int vidas_s3_say(const struct s3_request *r)
 	const struct s3_reply *reply = &r->reply;
 	const struct s3_config *c = &r->be->config;
 	const char *words = reply->http >= 300 ? advice(reply) : NULL;
+	/* A proxy's refusal is no S3 error; libcurl tells it from the server's. */
+	const char *proxy = !reply->code[0] && reply->curl != CURLE_OK ? reply->curl_words : "";
 	char where[128] = "";
 
 	if (reply->region[0] && strcmp(reply->region, c->region) != 0)
@@ -168,10 +170,10 @@ int vidas_s3_say(const struct s3_request *r)
 			 reply->region, c->region);
 	if (reply->http >= 300)
 		return vidas_backend_error(r->be->host, r->err,
-					   "s3://%s/%.200s: %s%s%s%s%s (HTTP %ld)%s", c->bucket,
+					   "s3://%s/%.200s: %s%s%s%s%s%s (HTTP %ld)%s", c->bucket,
 					   r->name, words ? words : "",
 					   words && reply->code[0] ? ": " : "", reply->code,
-					   reply->message[0] ? ": " : "", reply->message,
+					   reply->message[0] ? ": " : "", reply->message, proxy,
 					   reply->http, where);
 	if (reply->curl != CURLE_OK)
 		return vidas_backend_error(r->be->host, r->err, "s3://%s/%.200s at %s: %s%s%s%s",
