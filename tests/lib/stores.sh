@@ -4,7 +4,7 @@
 #   store_begin KIND [PARAMETERS]   starts one of file, nfs3, nfs4, radosgw, swift, or skips the test; $root is its URL
 #                                   with "name=value&..." added, and what vidasd needs besides is in the environment
 #   store_end                       ends it; another one may then begin
-#   store COMMAND [NAME]            kill, again, names, cat, put, remove, how
+#   store COMMAND [NAME]            kill, again, freeze, thaw, names, cat, put, remove, how
 # The test has `vidas-net: own`, so ports are free.
 store_dir= root=
 
