@@ -116,6 +116,7 @@ void vidas_root_changed(
 /* Operations of the directory that lists the containers; the others refuse it. */
 void vidas_root_lookup(fuse_req_t req, const char *name);
 void vidas_root_getattr(fuse_req_t req);
+double vidas_root_stat(struct stat *st); /* its attributes, and for how long they may be cached */
 void vidas_root_mkdir(fuse_req_t req, const char *name);
 void vidas_root_rmdir(fuse_req_t req, const char *name);
 void vidas_root_statfs(fuse_req_t req);
@@ -315,6 +316,10 @@ int vidas_backing_open(struct vidas_node *n, int fd, struct fuse_file_info *fi, 
 void vidas_backing_close(struct vidas_node *n);
 /* Says once for all that there is none, why, and what is lost by it. */
 void vidas_backing_none(int level, const char *where, const char *why);
+
+/* statx.c: answers a request for attributes with the time of birth; false: it is another one. */
+#define VIDAS_FUSE_STATX 52 /* <linux/fuse.h> of 6.6; Debian 12 has an older one */
+bool vidas_statx_serve(const struct fuse_buf *buf);
 
 /* ops_attr.c: sets the length of a file. */
 int vidas_file_cut(struct vidas_node *n, int fd, off_t size);

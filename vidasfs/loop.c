@@ -215,6 +215,7 @@ static bool is_short(const struct fuse_buf *buf)
 		return true;
 	case FUSE_LOOKUP:
 	case FUSE_GETATTR:
+	case VIDAS_FUSE_STATX:
 	case FUSE_READLINK:
 	case FUSE_SYMLINK:
 	case FUSE_MKNOD:
@@ -273,7 +274,8 @@ static void *work(void *arg)
 		}
 		if (!is_short(&buf) || (waited && waiting()))
 			vidas_loop_step_aside();
-		fuse_session_process_buf(vidas_fs.se, &buf);
+		if (!vidas_statx_serve(&buf))
+			fuse_session_process_buf(vidas_fs.se, &buf);
 	}
 	free(buf.mem);
 	pthread_mutex_lock(&loop.lock);

@@ -159,19 +159,27 @@ void vidas_root_lookup(fuse_req_t req, const char *name)
 	vidas_branch_put(b);
 }
 
-void vidas_root_getattr(fuse_req_t req)
+double vidas_root_stat(struct stat *st)
 {
 	static struct timespec born;
 	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-	struct stat st = { .st_ino = FUSE_ROOT_ID, .st_mode = S_IFDIR | 0755, .st_nlink = 2 };
 
+	*st = (struct stat){ .st_ino = FUSE_ROOT_ID, .st_mode = S_IFDIR | 0755, .st_nlink = 2 };
 	pthread_mutex_lock(&lock);
 	if (!born.tv_sec)
 		clock_gettime(CLOCK_REALTIME, &born);
-	st.st_atim = st.st_mtim = st.st_ctim = born;
+	st->st_atim = st->st_mtim = st->st_ctim = born;
 	pthread_mutex_unlock(&lock);
 	/* None of it ever changes, and every path that goes through here is checked by it. */
-	fuse_reply_attr(req, &st, NEVER_SECONDS);
+	return NEVER_SECONDS;
+}
+
+void vidas_root_getattr(fuse_req_t req)
+{
+	struct stat st;
+	double timeout = vidas_root_stat(&st);
+
+	fuse_reply_attr(req, &st, timeout);
 }
 
 void vidas_root_mkdir(fuse_req_t req, const char *name)
