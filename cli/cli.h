@@ -47,6 +47,7 @@ int cli_flush(struct cli *cli, int argc, char **argv);
 int cli_update(struct cli *cli, int argc, char **argv);
 int cli_prefetch(struct cli *cli, int argc, char **argv);
 int cli_backend(struct cli *cli, int argc, char **argv);
+int cli_fsck(struct cli *cli, int argc, char **argv);
 int cli_doctor(struct cli *cli, int argc, char **argv);
 
 #endif

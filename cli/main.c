@@ -38,6 +38,16 @@ static const struct cli_verb verbs[] = {
 	  "                  the credentials of who calls it: vidasd's own may be others.\n"
 	  "  --filters LIST  as vidasd has them: retry,stats\n",
 	  cli_backend },
+	{ "fsck", "[--pool DIR] [--repair] [--data]", "is a pool on this host what it should be?",
+	  "  --pool DIR  the pool's directory (default: /run/vidas/pool)\n"
+	  "  --repair    mend what can be mended without losing a byte; not while a vidasd has the pool\n"
+	  "  --data      read all files as well: are their bytes those that were pushed or fetched last?\n"
+	  "\n"
+	  "Prints a line for each problem (what no vidasd leaves), with what to do; for each leftover of a\n"
+	  "killed vidasd, which the next one deals with by itself; and for each container how much it has.\n"
+	  "Exit status, as of fsck(8): 0 no problems, 1 all were repaired, 4 some are left, 8 could not\n"
+	  "check, 16 wrong usage.\n",
+	  cli_fsck },
 	{ "doctor", "", "what this host lacks for full speed, and what mends it", NULL,
 	  cli_doctor },
 };
