@@ -211,6 +211,9 @@ int sync_displaced(struct vidas_sync *s, const char *path, uint64_t inode);
 /* The inode `inode` that was agreed on as `key`, open for reading and writing, whether it still has
  * a name or not; -ENOENT it is another, or none. */
 int sync_open_key(struct vidas_sync *s, const char *key, uint64_t inode);
+/* The file that was agreed on as `key`, if it has lost its last name but is open somewhere, and some
+ * of its bytes are in the store only; -ENOENT. */
+int sync_open_reader(struct vidas_sync *s, const char *key);
 
 /* Are mode and owner as agreed? */
 bool sync_same_attrs(const struct sync_record *rec, const struct stat *st);
@@ -268,6 +271,9 @@ int sync_note_fetching(struct vidas_sync *s, const char *key, struct sync_record
 /* Makes what `fd` is resident, whatever its name; takes turns itself. -EAGAIN: a file in chunks was
  * not all here by the deadline. */
 int sync_make_resident(struct vidas_sync *s, int fd, int64_t deadline_us);
+/* Before what the store has as `key` goes: who still reads a file of that name that was deleted gets
+ * the rest of its bytes, if they are to be had. No turn is held. */
+void sync_save_reader(struct vidas_sync *s, const char *key);
 /* Renews one file, if it is unchanged here: -EBUSY. `st`: what the store has, NULL: ask it. With
  * `bytes_only`, -ESTALE where not newer bytes, but another kind of thing or nothing is in the
  * store. */

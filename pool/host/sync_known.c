@@ -243,21 +243,33 @@ void sync_record_agree(struct sync_record *rec, int fd, const struct stat *st,
 	}
 }
 
-/* The file of a record, if it is in the tree under any name; `nlink` 0: open somewhere, no more. */
-static int open_recorded(struct vidas_sync *s, const struct sync_record *rec)
+/* The file of a record, whether it has a name in the tree or is only open somewhere. */
+static int open_inode(struct vidas_sync *s, const struct sync_record *rec, int flags,
+		      struct stat *st)
 {
 	union handle handle = { .h = { .handle_bytes = rec->handle_size,
 				       .handle_type = rec->handle_type } };
-	struct stat st;
 	int fd;
 
 	if (!rec->handle_size || rec->type != VIDAS_BACKEND_FILE)
 		return -ENOENT;
 	memcpy(handle.h.f_handle, rec->handle, rec->handle_size);
-	fd = open_by_handle_at(s->tree, &handle.h, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+	fd = open_by_handle_at(s->tree, &handle.h, flags | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
 	if (fd < 0)
 		return errno == ESTALE ? -ENOENT : -errno;
-	if (fstat(fd, &st) == 0 && st.st_nlink > 0 && S_ISREG(st.st_mode))
+	if (fstat(fd, st) == 0 && S_ISREG(st->st_mode))
+		return fd;
+	close(fd);
+	return -ENOENT;
+}
+
+/* The same, only if it has a name. */
+static int open_recorded(struct vidas_sync *s, const struct sync_record *rec)
+{
+	struct stat st;
+	int fd = open_inode(s, rec, O_RDONLY, &st);
+
+	if (fd < 0 || st.st_nlink > 0)
 		return fd;
 	close(fd);
 	return -ENOENT;
@@ -265,7 +277,6 @@ static int open_recorded(struct vidas_sync *s, const struct sync_record *rec)
 
 int sync_open_key(struct vidas_sync *s, const char *key, uint64_t inode)
 {
-	union handle handle;
 	struct sync_record rec;
 	struct stat st;
 	int fd, err;
@@ -273,15 +284,28 @@ int sync_open_key(struct vidas_sync *s, const char *key, uint64_t inode)
 	err = sync_known_get(s, key, &rec);
 	if (err)
 		return err;
-	if (!rec.handle_size || rec.type != VIDAS_BACKEND_FILE || rec.inode != inode)
-		return -ENOENT;
-	handle.h.handle_bytes = rec.handle_size;
-	handle.h.handle_type = rec.handle_type;
-	memcpy(handle.h.f_handle, rec.handle, rec.handle_size);
-	fd = open_by_handle_at(s->tree, &handle.h, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+	fd = rec.inode == inode ? open_inode(s, &rec, O_RDWR, &st) : -ENOENT;
+	if (fd < 0 || st.st_ino == inode)
+		return fd;
+	close(fd);
+	return -ENOENT;
+}
+
+int sync_open_reader(struct vidas_sync *s, const char *key)
+{
+	struct sync_record rec;
+	char mark[PATH_MAX];
+	struct stat st;
+	int fd, err;
+
+	err = sync_known_get(s, key, &rec);
+	if (err)
+		return err;
+	fd = open_inode(s, &rec, O_RDONLY, &st);
 	if (fd < 0)
-		return errno == ESTALE ? -ENOENT : -errno;
-	if (fstat(fd, &st) == 0 && st.st_ino == inode && S_ISREG(st.st_mode))
+		return fd;
+	if (!st.st_nlink && fgetxattr(fd, VIDAS_XATTR_FETCH, NULL, 0) >= 0 &&
+	    sync_path_xattr(fd, VIDAS_SYNC_ABSENT, mark) == 0 && strcmp(mark, key) == 0)
 		return fd;
 	close(fd);
 	return -ENOENT;

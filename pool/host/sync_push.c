@@ -206,6 +206,7 @@ static int fetch_before(struct vidas_sync *s, const char *path, uint64_t inode)
 	look = sync_tree_look(s, path, inode, &st);
 	if (look < 0)
 		return look;
+	sync_save_reader(s, path);
 	fd = sync_displaced(s, path, st.st_ino);
 	if (fd >= 0) {
 		err = sync_make_resident(s, fd, VIDAS_FOREVER);

@@ -103,6 +103,7 @@ static int remove_file(struct vidas_sync *s, const char *path, struct vidas_sync
 	struct sync_turn turn;
 	int err;
 
+	sync_save_reader(s, path);
 	err = sync_turn_path(s, &turn, path);
 	if (!err && !in_tree(s, path, false) && !sync_is_moved(s, path))
 		err = sync_remove_one(s, path, moved);

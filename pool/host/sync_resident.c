@@ -204,6 +204,19 @@ int sync_make_resident(struct vidas_sync *s, int fd, int64_t deadline_us)
 	return err == -EAGAIN ? err : sync_note_error(fd, err);
 }
 
+void sync_save_reader(struct vidas_sync *s, const char *key)
+{
+	int fd = sync_open_reader(s, key);
+
+	if (fd < 0)
+		return;
+	if (sync_make_resident(s, fd, VIDAS_FOREVER) < 0)
+		vidas_log(VIDAS_LOG_WARNING,
+			  "who still reads '%s', which was deleted, cannot have the rest of it: %s",
+			  key, vidas_fail_text());
+	close(fd);
+}
+
 int vidas_sync_resident(struct vidas_sync *s, const char *path, uint64_t inode, bool revalidate)
 {
 	struct vidas_sync_moved moved = { 0 };
