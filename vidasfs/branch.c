@@ -26,13 +26,13 @@ void vidas_branch_ref(struct vidas_branch *b)
 
 static void branch_free(struct vidas_branch *b)
 {
-	int err = vidas_tree_leave(b->tree);
+	int err = b->tree ? vidas_tree_leave(b->tree) : 0;
 
 	/* Destroyed meanwhile: there is nothing left to leave. */
 	if (err < 0 && err != -ENOTCONN && err != -ENOENT)
 		vidas_log(VIDAS_LOG_WARNING, "leaving container %s: %s", b->name,
 			  vidas_error_text());
-	free(b);
+	vidas_keep_free(VIDAS_KEPT_BRANCH, b);
 }
 
 void vidas_branch_put(struct vidas_branch *b)
@@ -97,17 +97,14 @@ static void probe_handles(struct vidas_branch *b)
 		  b->name, strerror(errno));
 }
 
-static int attach(const char *name, struct vidas_branch **out)
+/* By its name, which alone of it is set. */
+static int attach(struct vidas_branch *b)
 {
-	struct vidas_branch *b = calloc(1, sizeof(*b));
 	struct statfs fs;
 	struct stat st;
 	int err;
 
-	if (!b)
-		return -ENOMEM;
-	memcpy(b->name, name, strlen(name) + 1);
-	err = vidas_tree_attach(vidas_fs.v, name, &b->tree);
+	err = vidas_tree_attach(vidas_fs.v, b->name, &b->tree);
 	if (err < 0)
 		goto out;
 	b->fd = vidas_tree_fd(b->tree);
@@ -126,14 +123,56 @@ static int attach(const char *name, struct vidas_branch **out)
 	atomic_init(&b->relaxed, vidas_tree_relaxed(b->tree));
 	atomic_init(&b->policies, 1);
 	probe_handles(b);
-	atomic_init(&b->refs, 1);
-	*out = b;
 	return 0;
 out:
 	if (b->tree)
 		vidas_tree_leave(b->tree);
-	free(b);
+	b->tree = NULL;
 	return err;
+}
+
+static int branch_new(const char *name, struct vidas_branch **out)
+{
+	struct vidas_branch *b = vidas_keep_new(VIDAS_KEPT_BRANCH);
+	int err;
+
+	if (!b)
+		return -ENOMEM;
+	memcpy(b->name, name, strlen(name) + 1);
+	err = attach(b);
+	if (err) {
+		vidas_keep_free(VIDAS_KEPT_BRANCH, b);
+		return err;
+	}
+	atomic_init(&b->refs, 1);
+	vidas_keep_publish(b);
+	*out = b;
+	return 0;
+}
+
+void vidas_branch_resume(struct vidas_branch *b)
+{
+	uint64_t dev = b->dev;
+	int err;
+
+	b->tree = NULL;
+	b->fd = -1;
+	atomic_init(&b->refs, 0);
+	atomic_init(&b->no_handles, false);
+	err = b->hidden ? -ENOENT : attach(b);
+	if (!err && b->dev != dev) {
+		/* Another container of that name. */
+		vidas_tree_leave(b->tree);
+		b->tree = NULL;
+		err = -ESTALE;
+	}
+	if (err) {
+		b->hidden = true;
+		vidas_log(VIDAS_LOG_WARNING, "container %s: %s: what is open of it is lost",
+			  b->name, err == -ENOENT ? "it is gone" : vidas_error_text());
+	}
+	b->next = branches;
+	branches = b;
 }
 
 int vidas_branch_get(const char *name, struct vidas_branch **out)
@@ -151,7 +190,7 @@ int vidas_branch_get(const char *name, struct vidas_branch **out)
 	pthread_mutex_lock(&attach_lock);
 	b = find(name);
 	if (!b) {
-		err = attach(name, &b);
+		err = branch_new(name, &b);
 		if (!err) {
 			pthread_mutex_lock(&list_lock);
 			b->next = branches;

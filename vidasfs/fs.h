@@ -4,7 +4,7 @@
  *
  * One mount a process, in vidas_fs. Everything in a container is done by ordinary system calls
  * beneath the descriptor of its tree (pool/client/tree.h); vidasd is asked only to attach, for what
- * a backend has, and to recall what other domains cache.
+ * a backend has, and to recall what other domains cache. What must outlive this process is in keep.h.
  *
  * Lock order, outer first:
  *	attach lock (branch.c)		one attach or leave at a time; held over a message to vidasd
@@ -32,6 +32,7 @@
 #include "pool/base/base.h"
 #include "pool/client/tree.h"
 #include "pool/wire/wire.h"
+#include "vidasfs/keep.h"
 #include <vidas/shm.h>
 
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
@@ -75,13 +76,13 @@ struct vidas_fs {
 };
 extern struct vidas_fs vidas_fs;
 
-/* An attached container. Lives as long as a node of it, or a request, has it. */
+/* An attached container. Lives as long as a node of it, or a request, has it. Kept (keep.h). */
 struct vidas_branch {
 	struct vidas_branch *next; /* list lock */
 	_Atomic unsigned refs;	   /* 0 is reached under the list lock only */
 	bool hidden;		   /* list lock; destroyed, or not ours any more */
-	struct vidas_tree *tree;
-	int fd; /* the tree's */
+	struct vidas_tree *tree;   /* NULL: lost with a worker, and not to be had again */
+	int fd;			   /* the tree's */
 	uint64_t dev;
 	bool readonly, rooted;
 	bool volatile_pool;	     /* on a tmpfs: there is nothing to sync to */
@@ -94,6 +95,8 @@ struct vidas_branch {
 
 /* branch.c. get: the branch of a container, attached if it is not yet; the caller owns a reference. */
 int vidas_branch_get(const char *name, struct vidas_branch **out);
+/* A kept one of another worker: attached anew. It has no reference yet. */
+void vidas_branch_resume(struct vidas_branch *b);
 void vidas_branch_ref(struct vidas_branch *b);
 void vidas_branch_put(struct vidas_branch *b);
 /* The branch with that tree, with a reference, or NULL. */
@@ -138,6 +141,10 @@ struct vidas_node_key {
 	uint64_t dev, ino;
 };
 
+/* Enough for tmpfs, ext4, xfs and btrfs; what has larger ones keeps its descriptors. */
+#define VIDAS_HANDLE_BYTES 40u
+
+/* Kept (keep.h): its address is what the kernel calls it by. */
 struct vidas_node {
 	struct vidas_node_key key;
 	mode_t type;		  /* S_IFMT bits; never changes */
@@ -155,7 +162,10 @@ struct vidas_node {
 	unsigned fd_users;
 	unsigned fd_pins; /* it may not be given up: no name may lead to the inode */
 	bool fd_recent;
-	struct file_handle *handle;
+	union {
+		struct file_handle head; /* handle_bytes 0: not known */
+		unsigned char room[sizeof(struct file_handle) + VIDAS_HANDLE_BYTES];
+	} handle;
 	struct vidas_node *prev, *next; /* the shard's queue of nodes with a descriptor */
 
 	pthread_mutex_t lock;
@@ -163,7 +173,7 @@ struct vidas_node {
 	unsigned backing_opens;	  /* opens in passthrough; never at the same time as: */
 	unsigned partial_opens;	  /* opens from when it was not all in the pool, and since */
 	struct vidas_partial *partial;
-	int backing_id;	  /* valid while there are any */
+	int backing_id;	  /* 0: none */
 	bool posix_locks; /* someone has locked it: closes must be heard of */
 	struct vidas_lock_owner *owners;
 	pthread_rwlock_t window_lock;
@@ -197,6 +207,8 @@ struct vidas_node *vidas_node_enter(struct vidas_branch *b, const struct stat *s
 /* The same without a lookup counted but with a reference; NULL if there is none. */
 struct vidas_node *vidas_node_find(struct vidas_branch *b, uint64_t ino);
 void vidas_node_forget(struct vidas_node *n, uint64_t lookups);
+/* Puts a kept one of another worker into the table, without counts but its lookups. */
+void vidas_node_resume(struct vidas_node *n);
 bool vidas_node_known(struct vidas_node *n); /* does the kernel have lookups of it? */
 void vidas_node_ref(struct vidas_node *n);
 void vidas_node_unref(struct vidas_node *n);
@@ -289,6 +301,7 @@ void vidas_identity_resume(void);
 
 /* Opened files and directories ------------------------------------------------------------------- */
 
+/* Both are kept (keep.h); the kernel calls them by vidas_keep_number(). */
 struct vidas_handle {
 	struct vidas_node *node;
 	int flags; /* as given to open */
@@ -296,23 +309,40 @@ struct vidas_handle {
 	bool partial; /* counts in the node's partial_opens */
 	_Atomic bool whole;
 	uint64_t generation;
+	bool direct;  /* the kernel caches no pages of it */
+	bool noflush; /* the kernel was told to keep closes to itself */
 	pthread_mutex_t lock;
 	int fd; /* lock; -1 until vidas_handle_fd() */
 };
 
+struct vidas_dir {
+	struct vidas_node *node;
+	struct vidas_names *names; /* the list of containers */
+	pthread_mutex_t lock;	   /* guards what follows */
+	void *stream;		   /* DIR; NULL until it is listed */
+	struct dirent *entry;	   /* read, not replied yet */
+	off_t next;		   /* where the stream stands, if entry is NULL; else the entry's */
+};
+
 static inline struct vidas_handle *vidas_handle_of(const struct fuse_file_info *fi)
 {
-	return (struct vidas_handle *)(uintptr_t)fi->fh;
+	return vidas_keep_find(VIDAS_KEPT_HANDLE, fi->fh);
 }
+
+/* Those of another worker: into use again. */
+void vidas_handle_resume(struct vidas_handle *h);
+void vidas_dir_resume(struct vidas_dir *d);
 
 /* The descriptor behind an open file, opened when first asked for; owned by the handle. */
 int vidas_handle_fd(struct vidas_handle *h);
 
-/* Passthrough (passthrough.c): fills fi for an open in passthrough, if it can be. 0 it is; -EOPNOTSUPP
+/* Passthrough (passthrough.c): for an open that is to be in it, if it can. 0 it is; -EOPNOTSUPP
  * it cannot: answer reads and writes; -EAGAIN it cannot be anything else, have all its bytes brought
  * and ask without `partial`; else the errno for the open. `fd`: any of the inode. With `partial`, or
  * where there are others: the open becomes one of those of a partial file, *partial says so. */
-int vidas_backing_open(struct vidas_node *n, int fd, struct fuse_file_info *fi, bool *partial);
+int vidas_backing_open(struct vidas_node *n, int fd, bool *partial);
+/* What the kernel is told of an open in passthrough. */
+void vidas_backing_tell(const struct vidas_node *n, struct fuse_file_info *fi);
 void vidas_backing_close(struct vidas_node *n);
 /* Says once for all that there is none, why, and what is lost by it. */
 void vidas_backing_none(int level, const char *where, const char *why);
@@ -342,7 +372,9 @@ void vidas_loop_step_aside(void);
 int vidas_io_init(void);
 void vidas_window_free(struct vidas_node *n);
 
-/* lock.c: a file descriptor is closed by a lock owner; for good by all. */
+/* lock.c: one of another worker, into use again. */
+void vidas_lock_owner_resume(struct vidas_lock_owner *o);
+/* A file descriptor is closed by a lock owner; for good by all. */
 void vidas_locks_flush(struct vidas_handle *h, uint64_t owner);
 void vidas_locks_release(struct vidas_handle *h);
 /* lock_wait.c: vidasd may not know any more who waits; who waits is sent away, for good. */

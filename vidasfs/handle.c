@@ -17,32 +17,46 @@
 static _Atomic unsigned open_fds;
 static _Atomic unsigned trim_cursor;
 
-/* A handle of the inode behind `fd`, or NULL with errno. */
-static struct file_handle *handle_of(int fd)
+/* With room for the largest. */
+union handle {
+	struct file_handle head;
+	unsigned char room[sizeof(struct file_handle) + MAX_HANDLE_SZ];
+};
+
+/* That of the inode behind `fd`; false with errno. */
+static bool handle_of(int fd, union handle *h)
 {
-	struct file_handle *h = malloc(sizeof(*h) + MAX_HANDLE_SZ), *small;
 	int mount_id;
 
-	if (!h)
-		return NULL;
-	h->handle_bytes = MAX_HANDLE_SZ;
-	if (name_to_handle_at(fd, "", h, &mount_id, AT_EMPTY_PATH) < 0) {
-		free(h);
-		return NULL;
-	}
-	small = realloc(h, sizeof(*h) + h->handle_bytes);
-	return small ? small : h;
+	h->head.handle_bytes = MAX_HANDLE_SZ;
+	return name_to_handle_at(fd, "", &h->head, &mount_id, AT_EMPTY_PATH) == 0;
+}
+
+/* Notes the handle of a node that has a descriptor; false: it can only be kept by that. */
+static bool handle_note(struct vidas_node *n)
+{
+	union handle h;
+
+	if (n->handle.head.handle_bytes)
+		return true;
+	if (!handle_of(n->fd, &h) || h.head.handle_bytes > VIDAS_HANDLE_BYTES)
+		return false;
+	n->handle.head.handle_type = h.head.handle_type;
+	memcpy(n->handle.head.f_handle, h.head.f_handle, h.head.handle_bytes);
+	/* A worker that dies here has not noted it. */
+	atomic_signal_fence(memory_order_release);
+	n->handle.head.handle_bytes = h.head.handle_bytes;
+	return true;
 }
 
 bool vidas_fd_same(const struct vidas_node *n, int fd)
 {
-	struct file_handle *h = handle_of(fd);
-	bool same = h && n->handle && h->handle_type == n->handle->handle_type &&
-		    h->handle_bytes == n->handle->handle_bytes &&
-		    !memcmp(h->f_handle, n->handle->f_handle, h->handle_bytes);
+	const struct file_handle *mine = &n->handle.head;
+	union handle h;
 
-	free(h);
-	return same;
+	return mine->handle_bytes && handle_of(fd, &h) && h.head.handle_type == mine->handle_type &&
+	       h.head.handle_bytes == mine->handle_bytes &&
+	       !memcmp(h.head.f_handle, mine->f_handle, mine->handle_bytes);
 }
 
 void vidas_fd_attach(struct vidas_node *n, int fd)
@@ -84,9 +98,7 @@ static int give_up(struct vidas_shard *s)
 			DL_APPEND(s->queue, n);
 			continue;
 		}
-		if (!n->handle)
-			n->handle = handle_of(n->fd);
-		if (!n->handle) {
+		if (!handle_note(n)) {
 			n->fd_recent = true;
 			continue;
 		}
@@ -132,8 +144,10 @@ int vidas_fd_get(struct vidas_node *n)
 	pthread_mutex_lock(&s->lock);
 	fd = n->fd;
 	if (fd < 0) {
-		fd = open_by_handle_at(n->key.branch->fd, n->handle,
-				       O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		errno = ESTALE;
+		if (n->handle.head.handle_bytes && n->key.branch->tree)
+			fd = open_by_handle_at(n->key.branch->fd, &n->handle.head,
+					       O_PATH | O_NOFOLLOW | O_CLOEXEC);
 		if (fd < 0) {
 			fd = -errno;
 			pthread_mutex_unlock(&s->lock);
@@ -222,19 +236,17 @@ static int path_of(const struct vidas_node *n, int fd, char path[4096])
 
 int vidas_node_path(struct vidas_node *n, char path[4096])
 {
-	struct file_handle *h;
 	int fd = vidas_fd_get(n), other, err;
+	union handle h;
 
 	if (fd < 0)
 		return fd;
 	err = path_of(n, fd, path);
 	if (err == 1) {
 		/* Perhaps it has another name left: a handle finds it. */
-		h = handle_of(fd);
-		other = h ? open_by_handle_at(n->key.branch->fd, h,
-					      O_PATH | O_NOFOLLOW | O_CLOEXEC) :
-			    -1;
-		free(h);
+		other = handle_of(fd, &h) ? open_by_handle_at(n->key.branch->fd, &h.head,
+							      O_PATH | O_NOFOLLOW | O_CLOEXEC) :
+					    -1;
 		err = other < 0 ? 1 : path_of(n, other, path);
 		if (other >= 0)
 			close(other);

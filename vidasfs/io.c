@@ -196,6 +196,19 @@ static ssize_t write_all(int fd, const char *p, size_t size, off_t off, int flag
 	return (ssize_t)done;
 }
 
+/* The end is where the pool's file ends, whatever our kernel thinks. */
+static ssize_t append_once(int fd, const char *p, size_t size)
+{
+	int64_t n;
+
+	if (vidas_deed_result(&n))
+		return (ssize_t)n;
+	vidas_deed_begin(0);
+	n = write_all(fd, p, size, 0, RWF_APPEND);
+	vidas_deed_done(n);
+	return (ssize_t)n;
+}
+
 void vidas_op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *bufv, off_t off,
 			struct fuse_file_info *fi)
 {
@@ -210,10 +223,11 @@ void vidas_op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *bufv
 		; /* it cannot be written to */
 	else if (bufv->count != 1 || (buf->flags & FUSE_BUF_IS_FD))
 		n = -EIO; /* splicing was not asked for */
+	else if (fi->flags & O_APPEND)
+		n = append_once(fd, (const char *)buf->mem + bufv->off, buf->size - bufv->off);
 	else
-		/* In append mode the end is where the pool's file ends, whatever our kernel thinks. */
 		n = write_all(fd, (const char *)buf->mem + bufv->off, buf->size - bufv->off, off,
-			      fi->flags & O_APPEND ? RWF_APPEND : 0);
+			      0);
 	if (n < 0)
 		fuse_reply_err(req, (int)-n);
 	else

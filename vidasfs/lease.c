@@ -116,7 +116,7 @@ double vidas_lease_names(struct vidas_node *dir)
 
 	if (mine && vidas_node_relaxed(dir))
 		return vidas_fs.options.relaxed_seconds;
-	if (!mine || !atomic_load_explicit(&vidas_fs.epoch, memory_order_relaxed) ||
+	if (!mine || !t || !atomic_load_explicit(&vidas_fs.epoch, memory_order_relaxed) ||
 	    !vidas_tree_cache_names(t, dir->key.ino))
 		return 0;
 	return vidas_tree_cache_seconds(t);
@@ -161,7 +161,7 @@ bool vidas_lease_hold(struct vidas_node *n)
 
 bool vidas_lease_hold_unknown(struct vidas_branch *b, uint64_t ino)
 {
-	return mine && vidas_tree_cache_attrs(b->tree, ino);
+	return mine && b->tree && vidas_tree_cache_attrs(b->tree, ino);
 }
 
 double vidas_lease_known(struct vidas_node *n, bool held)
@@ -173,7 +173,8 @@ double vidas_lease_known(struct vidas_node *n, bool held)
 
 void vidas_lease_changed(struct vidas_branch *b, uint64_t ino, uint32_t kinds)
 {
-	vidas_tree_changed(b->tree, ino, kinds);
+	if (b->tree)
+		vidas_tree_changed(b->tree, ino, kinds);
 }
 
 static int advance_epoch(void)

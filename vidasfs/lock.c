@@ -8,7 +8,6 @@
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -20,12 +19,15 @@ static struct vidas_lock_owner *owners;
 /* Under node->lock. */
 static void owner_free(struct vidas_lock_owner *o)
 {
+	int fd = o->fd;
+
 	LL_DELETE(o->node->owners, o);
 	pthread_mutex_lock(&owners_lock);
 	DL_DELETE2(owners, o, all_prev, all_next);
 	pthread_mutex_unlock(&owners_lock);
-	close(o->fd);
-	free(o);
+	o->fd = -1;
+	close(fd);
+	vidas_keep_free(VIDAS_KEPT_OWNER, o);
 }
 
 /* Under node->lock: it has no locks any more. Who waits goes on waiting, as in Linux. */
@@ -61,6 +63,27 @@ static int owner_open(struct vidas_node *n)
 	return fd == -ETXTBSY ? vidas_node_open(n, O_RDONLY) : fd;
 }
 
+/* Under node->lock. */
+static void owner_list(struct vidas_lock_owner *o)
+{
+	LL_PREPEND(o->node->owners, o);
+	pthread_mutex_lock(&owners_lock);
+	DL_APPEND2(owners, o, all_prev, all_next);
+	pthread_mutex_unlock(&owners_lock);
+}
+
+void vidas_lock_owner_resume(struct vidas_lock_owner *o)
+{
+	struct stat st;
+
+	if (o->fd < 0 || o->closed || fstat(o->fd, &st) < 0 || st.st_ino != o->node->key.ino) {
+		vidas_keep_free(VIDAS_KEPT_OWNER, o);
+		return;
+	}
+	o->waits = 0;
+	owner_list(o);
+}
+
 /* Under node->lock: the owner's entry, made if it is new. */
 static int owner_get(struct vidas_node *n, uint64_t id, struct vidas_lock_owner **out)
 {
@@ -69,7 +92,7 @@ static int owner_get(struct vidas_node *n, uint64_t id, struct vidas_lock_owner 
 	*out = o;
 	if (o)
 		return 0;
-	o = calloc(1, sizeof(*o));
+	o = vidas_keep_new(VIDAS_KEPT_OWNER);
 	if (!o)
 		return -ENOMEM;
 	o->node = n;
@@ -78,13 +101,11 @@ static int owner_get(struct vidas_node *n, uint64_t id, struct vidas_lock_owner 
 	if (o->fd < 0) {
 		int err = o->fd;
 
-		free(o);
+		vidas_keep_free(VIDAS_KEPT_OWNER, o);
 		return err;
 	}
-	LL_PREPEND(n->owners, o);
-	pthread_mutex_lock(&owners_lock);
-	DL_APPEND2(owners, o, all_prev, all_next);
-	pthread_mutex_unlock(&owners_lock);
+	vidas_keep_publish(o);
+	owner_list(o);
 	/* Opens from here on tell of each close. */
 	n->posix_locks = true;
 	*out = o;
@@ -146,6 +167,8 @@ static bool collect(const struct vidas_tree_lock *held, void *arg)
 	struct collection *c = arg;
 	struct vidas_branch *b = c->o->node->key.branch;
 
+	if (!b->tree)
+		return true;
 	if (c->count < c->max) {
 		c->out[c->count] = *held;
 		c->out[c->count].tree = b->tree;

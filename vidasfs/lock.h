@@ -13,6 +13,7 @@
 
 #include "vidasfs/fs.h"
 
+/* Kept (keep.h). */
 struct vidas_lock_owner {
 	struct vidas_lock_owner *next;		      /* of the node; node->lock */
 	struct vidas_lock_owner *all_prev, *all_next; /* of all; owners' lock */

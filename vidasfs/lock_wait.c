@@ -225,8 +225,10 @@ static void tell(struct waiter *w)
 	};
 	int err;
 
-	w->told = true;
 	w->tell_us = VIDAS_FOREVER;
+	if (!b->tree)
+		return;
+	w->told = true;
 	vidas_branch_ref(b);
 	pthread_mutex_unlock(&waits_lock);
 	err = ask_vidasd(&wait);

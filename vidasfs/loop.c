@@ -274,6 +274,7 @@ static void *work(void *arg)
 		}
 		if (!is_short(&buf) || (waited && waiting()))
 			vidas_loop_step_aside();
+		vidas_channel_note(&buf);
 		if (!vidas_statx_serve(&buf))
 			fuse_session_process_buf(vidas_fs.se, &buf);
 	}

@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * vidasfs: mounts the containers of this domain. Start here: main() goes into the background, serve()
- * connects to vidasd, attaches and mounts, and the operations are in the files that their names say.
+ * vidasfs: mounts the containers of this domain. Start here: main() goes into the background, the keeper
+ * (keeper.c) runs serve() in a worker, which connects to vidasd, attaches and mounts, or goes on
+ * where a worker was killed; the operations are in the files that their names say.
  */
 #include "vidasfs/fs.h"
 
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <systemd/sd-daemon.h>
@@ -40,7 +44,7 @@ static const char usage[] =
 	"  -o log=FILE        the log, once in the background (default: the journal)\n"
 	"  and suid, dev, noexec, noatime, ... as in mount(8)\n"
 	"  -f                 stay in the foreground\n"
-	"  -d                 the same, and log each request\n"
+	"  -d                 the same, log each request, and end when killed\n"
 	"  -h, -V             this help, the version\n";
 
 /* The kernel's side ------------------------------------------------------------------------------- */
@@ -192,12 +196,19 @@ static void step_aside(void *arg)
 	vidas_loop_step_aside();
 }
 
-static int connect_vidasd(const struct vidas_options *o)
+/* Has it tell us what others do. */
+static int hear_vidasd(void)
 {
 	static const struct vidas_tree_events events = { .recall = vidas_lease_recall,
 							 .settle = vidas_lease_settle,
 							 .containers = vidas_root_changed,
 							 .waiting = step_aside };
+
+	return vidas_tree_events(vidas_fs.v, &events);
+}
+
+static int connect_vidasd(const struct vidas_options *o)
+{
 	char path[PATH_MAX], seconds[16], reason[1024];
 	const char *address = o->socket;
 	int err;
@@ -211,11 +222,8 @@ static int connect_vidasd(const struct vidas_options *o)
 		setenv("VIDAS_TIMEOUT", seconds, 1);
 	}
 	err = vidas_open(address, &vidas_fs.v);
-	if (!err) {
-		err = vidas_tree_events(vidas_fs.v, &events);
-		if (!err)
-			return 0;
-	}
+	if (!err)
+		return 0;
 	snprintf(reason, sizeof(reason), "%s", vidas_error_text());
 	return vidas_fail(err,
 			  "%s; start vidasd, and name this domain's socket by -o domain=ID or "
@@ -258,7 +266,23 @@ static void limits(void)
 					    (unsigned)(rl.rlim_cur - FDS_RESERVED) / 2;
 }
 
-static int prepare(const struct vidas_options *o)
+/* Who waits for us waits as for a vidasd that is restarted. -EINTR: told to end. */
+static int connect_again(const struct vidas_options *o, const sigset_t *ends)
+{
+	const struct timespec nap = { .tv_nsec = 250 * 1000 * 1000 };
+	int sig;
+
+	for (unsigned tries = 0; connect_vidasd(o) < 0; tries++) {
+		if (tries % 120 == 0)
+			vidas_log(VIDAS_LOG_WARNING, "%s", vidas_fail_text());
+		sig = sigtimedwait(ends, NULL, &nap);
+		if (sig > 0)
+			return vidas_fail(-EINTR, "told to end: %s", strsignal(sig));
+	}
+	return 0;
+}
+
+static int prepare(const struct vidas_options *o, bool first, const sigset_t *ends)
 {
 	int err;
 
@@ -273,20 +297,41 @@ static int prepare(const struct vidas_options *o)
 		err = vidas_nodes_init();
 	if (!err)
 		err = vidas_io_init();
+	if (err)
+		return err;
+	if (!first) {
+		vidas_keep_resume();
+		err = connect_again(o, ends);
+		if (!err)
+			vidas_resume();
+		return err;
+	}
+	err = connect_vidasd(o);
 	if (!err)
-		err = connect_vidasd(o);
+		err = hear_vidasd();
 	if (!err)
 		err = find_root(o);
+	vidas_kept->root = vidas_fs.root;
 	return err;
 }
 
 /* The process -------------------------------------------------------------------------------------- */
 
-/* Lets go of the terminal and tells who waits in background() that the mount is there. */
-static void detach(const struct vidas_options *o, int ready_fd)
+/* Lets the log know that `fd`, where it goes, is the journal. */
+static void log_to_journal(int fd)
 {
 	char stream[64];
 	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return;
+	snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+	setenv("JOURNAL_STREAM", stream, 1);
+}
+
+/* Lets go of the terminal and tells who waits in background() that the mount is there. */
+static void detach(const struct vidas_options *o, int ready_fd)
+{
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC), log = -1;
 
 	if (ready_fd < 0) {
@@ -300,10 +345,9 @@ static void detach(const struct vidas_options *o, int ready_fd)
 	if (log < 0 && o->log)
 		vidas_log(VIDAS_LOG_WARNING, "log=%s: %s: there is no log", o->log,
 			  strerror(errno));
-	if (log >= 0 && !o->log && fstat(log, &st) == 0) {
-		snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)st.st_dev,
-			 (uintmax_t)st.st_ino);
-		setenv("JOURNAL_STREAM", stream, 1);
+	if (log >= 0 && !o->log) {
+		log_to_journal(log);
+		vidas_kept->journal = true;
 	}
 	if (chdir("/") < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 ||
 	    dup2(log >= 0 ? log : null, 2) < 0)
@@ -319,30 +363,85 @@ out:
 		close(null);
 }
 
-/* Until it is unmounted or told to end. */
-static int serve(struct fuse_args *args, const struct vidas_options *o, int ready_fd)
+/* Mounts. */
+static int begin(const struct vidas_options *o, int ready_fd)
 {
+	/* Before the mount: to resolve it afterwards is to ask ourselves. */
+	if (!realpath(o->mountpoint, vidas_kept->mountpoint))
+		return vidas_fail(-errno, "cannot mount on %s: %s", o->mountpoint, strerror(errno));
+	if (fuse_session_mount(vidas_fs.se, o->mountpoint) < 0)
+		return vidas_fail(-EIO, "cannot mount on %s: see the line above", o->mountpoint);
+	vidas_kept->fuse_fd = fuse_session_fd(vidas_fs.se);
+	detach(o, ready_fd);
+	return 0;
+}
+
+/* Goes on with the mount that another worker had. */
+static int go_on(void)
+{
+	int err = vidas_channel_resume(vidas_fs.se);
+
+	if (err)
+		return vidas_fail(err, "the connection to the kernel is lost: %s", strerror(-err));
+	err = hear_vidasd();
+	if (err)
+		return err;
+	vidas_resumed();
+	vidas_log(VIDAS_LOG_NOTICE, "another worker goes on");
+	return 0;
+}
+
+/* What libfuse does in the worker that has mounted. */
+static void unmount(void)
+{
+	struct pollfd p = { .fd = vidas_kept->fuse_fd };
+
+	/* An error: it is unmounted. */
+	if (poll(&p, 1, 0) == 1 && (p.revents & POLLERR))
+		return;
+	if (umount2(vidas_kept->mountpoint, MNT_DETACH) < 0)
+		vidas_log(VIDAS_LOG_WARNING, "unmounting %s: %s", vidas_kept->mountpoint,
+			  strerror(errno));
+}
+
+struct start {
+	struct fuse_args args;
+	int ready_fd;
+};
+
+/* A worker, until it is unmounted or told to end. */
+static int serve(void *arg)
+{
+	const struct vidas_options *o = &vidas_fs.options;
+	bool first = atomic_load_explicit(&vidas_kept->workers, memory_order_relaxed) < 2;
+	struct start *s = arg;
 	sigset_t ends;
 	int err;
 
+	if (!first && vidas_kept->journal)
+		log_to_journal(STDERR_FILENO);
+	vidas_log_init("vidasfs", o->debug ? VIDAS_LOG_DEBUG : VIDAS_LOG_INFO);
 	vidas_loop_block_signals(&ends);
-	err = prepare(o);
+	err = prepare(o, first, &ends);
 	if (err)
 		goto out;
 	err = -EIO;
-	vidas_fs.se = fuse_session_new(args, &operations, sizeof(operations), NULL);
+	vidas_fs.se = fuse_session_new(&s->args, &operations, sizeof(operations), NULL);
 	if (!vidas_fs.se) {
 		vidas_fail(err, "libfuse gives no session");
 		goto out;
 	}
-	if (fuse_session_mount(vidas_fs.se, o->mountpoint) < 0) {
-		vidas_fail(err, "cannot mount on %s: see the line above", o->mountpoint);
+	err = first ? begin(o, s->ready_fd) : go_on();
+	if (err)
 		goto out;
-	}
-	detach(o, ready_fd);
+	atomic_store_explicit(&vidas_kept->mounted, true, memory_order_release);
 	err = vidas_loop_run(&ends);
 	sd_notify(0, "STOPPING=1");
-	fuse_session_unmount(vidas_fs.se);
+	atomic_store_explicit(&vidas_kept->ending, true, memory_order_release);
+	if (first)
+		fuse_session_unmount(vidas_fs.se);
+	else
+		unmount();
 	vidas_branches_flush();
 out:
 	if (err)
@@ -351,6 +450,7 @@ out:
 	vidas_close(vidas_fs.v); /* leaves what is attached */
 	if (vidas_fs.se)
 		fuse_session_destroy(vidas_fs.se);
+	vidas_keep_end();
 	return err ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
@@ -380,11 +480,11 @@ static int background(void)
 
 int main(int argc, char **argv)
 {
-	struct fuse_args args = FUSE_ARGS_INIT(argc, argv);
+	struct start s = { .args = FUSE_ARGS_INIT(argc, argv), .ready_fd = -1 };
 	struct vidas_options *o = &vidas_fs.options;
 	int status = EXIT_USAGE;
 
-	if (vidas_options_parse(&args, o) < 0)
+	if (vidas_options_parse(&s.args, o) < 0)
 		goto out;
 	if (o->help || o->version) {
 		if (o->help)
@@ -397,13 +497,16 @@ int main(int argc, char **argv)
 	vidas_log_init("vidasfs", o->debug ? VIDAS_LOG_DEBUG : VIDAS_LOG_INFO);
 	fuse_set_log_func(fuse_says);
 	/* First, so that the user's fsname= is the last word. */
-	if (fuse_opt_insert_arg(
-		    &args, 1, "-odefault_permissions,allow_other,subtype=vidas,fsname=vidas") < 0 ||
-	    (o->debug && fuse_opt_add_arg(&args, "-odebug") < 0))
+	if (fuse_opt_insert_arg(&s.args, 1,
+				"-odefault_permissions,allow_other,subtype=vidas,fsname=vidas") <
+		    0 ||
+	    (o->debug && fuse_opt_add_arg(&s.args, "-odebug") < 0) || vidas_keep_init() < 0)
 		goto out;
-	status = serve(&args, o, o->foreground || o->debug ? -1 : background());
+	if (!o->foreground && !o->debug)
+		s.ready_fd = background();
+	status = o->debug ? serve(&s) : vidas_keeper_run(serve, &s, argc, argv);
 out:
-	fuse_opt_free_args(&args);
+	fuse_opt_free_args(&s.args);
 	vidas_options_free(o);
 	return status;
 }

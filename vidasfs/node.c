@@ -17,7 +17,7 @@ int vidas_nodes_init(void)
 
 static struct vidas_node *node_new(const struct vidas_node_key *key, mode_t mode)
 {
-	struct vidas_node *n = calloc(1, sizeof(*n));
+	struct vidas_node *n = vidas_keep_new(VIDAS_KEPT_NODE);
 
 	if (!n)
 		return NULL;
@@ -31,12 +31,13 @@ static struct vidas_node *node_new(const struct vidas_node_key *key, mode_t mode
 
 static void node_free(struct vidas_node *n)
 {
+	struct vidas_branch *b = n->key.branch;
+
 	vidas_window_free(n);
 	pthread_rwlock_destroy(&n->window_lock);
 	pthread_mutex_destroy(&n->lock);
-	free(n->handle);
-	vidas_branch_put(n->key.branch);
-	free(n);
+	vidas_keep_free(VIDAS_KEPT_NODE, n);
+	vidas_branch_put(b);
 }
 
 int vidas_node_list(struct vidas_node **out)
@@ -47,6 +48,7 @@ int vidas_node_list(struct vidas_node **out)
 	if (!*out)
 		return -ENOMEM;
 	(*out)->refs = 1; /* for as long as we are */
+	vidas_keep_publish(*out);
 	return 0;
 }
 
@@ -79,7 +81,7 @@ struct vidas_node *vidas_node_enter(struct vidas_branch *b, const struct stat *s
 	struct vidas_node_key key = { .branch = b, .dev = st->st_dev, .ino = st->st_ino };
 	struct vidas_shard *s = vidas_shard_of(key.ino);
 	struct vidas_node *n;
-	bool attached = false;
+	bool attached = false, fresh = false;
 
 	pthread_mutex_lock(&s->lock);
 	HASH_FIND(hh, s->table, &key, sizeof(key), n);
@@ -89,7 +91,7 @@ struct vidas_node *vidas_node_enter(struct vidas_branch *b, const struct stat *s
 		if (n) {
 			vidas_branch_ref(b);
 			HASH_ADD(hh, s->table, key, sizeof(n->key), n);
-			n->hashed = true;
+			n->hashed = fresh = true;
 		}
 	}
 	if (n) {
@@ -99,6 +101,8 @@ struct vidas_node *vidas_node_enter(struct vidas_branch *b, const struct stat *s
 			vidas_fd_attach(n, fd);
 			attached = true;
 		}
+		if (fresh)
+			vidas_keep_publish(n);
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (attached)
@@ -106,6 +110,44 @@ struct vidas_node *vidas_node_enter(struct vidas_branch *b, const struct stat *s
 	else if (fd >= 0)
 		close(fd);
 	return n;
+}
+
+void vidas_node_resume(struct vidas_node *n)
+{
+	struct vidas_shard *s = vidas_shard_of(n->key.ino);
+	struct vidas_node *other = NULL;
+	struct stat st;
+	int fd = n->fd;
+
+	memset(&n->hh, 0, sizeof(n->hh));
+	n->hashed = false;
+	n->refs = n->fd_users = n->fd_pins = n->backing_opens = n->partial_opens = 0;
+	n->partial = NULL;
+	n->prev = n->next = NULL;
+	n->fd = -1;
+	n->owners = NULL;
+	n->window = NULL;
+	atomic_init(&n->relaxed, 0);
+	atomic_init(&n->writers, 0);
+	pthread_mutex_init(&n->lock, NULL);
+	pthread_rwlock_init(&n->window_lock, NULL);
+	if (vidas_node_is_list(n)) {
+		n->refs = 1;
+		return;
+	}
+	vidas_branch_ref(n->key.branch);
+	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == n->key.ino && st.st_dev == n->key.dev) {
+		vidas_fd_attach(n, fd);
+		n->fd_pins = !st.st_nlink;
+	}
+	/* Of two with one number, one has lost its inode. */
+	HASH_FIND(hh, s->table, &n->key, sizeof(n->key), other);
+	if (other && n->fd < 0)
+		return;
+	if (other)
+		unhash(s, other);
+	HASH_ADD(hh, s->table, key, sizeof(n->key), n);
+	n->hashed = true;
 }
 
 struct vidas_node *vidas_node_find(struct vidas_branch *b, uint64_t ino)

@@ -8,83 +8,99 @@
 #include <string.h>
 #include <unistd.h>
 
-struct dir {
-	struct vidas_node *node;
-	struct vidas_names *names; /* the list of containers */
-	pthread_mutex_t lock;	   /* guards what follows */
-	DIR *dp;
-	struct dirent *entry; /* read, not replied yet */
-	off_t next;	      /* where dp stands, if entry is NULL; else the entry's */
-};
-
-static struct dir *dir_of(const struct fuse_file_info *fi)
+static struct vidas_dir *dir_of(const struct fuse_file_info *fi)
 {
-	return (struct dir *)(uintptr_t)fi->fh;
+	return vidas_keep_find(VIDAS_KEPT_DIR, fi->fh);
 }
 
-static void dir_free(struct dir *d)
+static void dir_free(struct vidas_dir *d)
 {
-	if (d->dp)
-		closedir(d->dp);
+	struct vidas_node *n = d->node;
+
+	if (d->stream)
+		closedir(d->stream);
 	vidas_names_free(d->names);
 	pthread_mutex_destroy(&d->lock);
-	vidas_node_unref(d->node);
-	free(d);
+	vidas_keep_free(VIDAS_KEPT_DIR, d);
+	vidas_node_unref(n);
 }
 
-static int dir_open(struct vidas_node *n, struct dir **out)
+/* What it lists, if it is not open yet. */
+static int dir_fill(struct vidas_dir *d)
 {
-	struct dir *d = calloc(1, sizeof(*d));
 	int fd, err = 0;
+
+	if (d->stream || d->names)
+		return 0;
+	if (vidas_node_is_list(d->node))
+		return vidas_root_opendir(&d->names);
+	fd = vidas_node_open(d->node, O_RDONLY | O_DIRECTORY);
+	if (fd < 0)
+		return fd;
+	d->stream = fdopendir(fd);
+	if (!d->stream) {
+		err = -errno;
+		close(fd);
+	}
+	return err;
+}
+
+static int dir_open(struct vidas_node *n, struct vidas_dir **out)
+{
+	struct vidas_dir *d = vidas_keep_new(VIDAS_KEPT_DIR);
+	int err = 0;
 
 	if (!d)
 		return -ENOMEM;
 	pthread_mutex_init(&d->lock, NULL);
 	d->node = n;
 	vidas_node_ref(n);
-	if (vidas_node_is_list(n)) {
-		err = vidas_root_opendir(&d->names);
-		goto out;
-	}
-	err = vidas_dir_import(n);
-	if (err)
-		goto out;
-	fd = vidas_node_open(n, O_RDONLY | O_DIRECTORY);
-	if (fd < 0) {
-		err = fd;
-		goto out;
-	}
-	d->dp = fdopendir(fd);
-	if (!d->dp) {
-		err = -errno;
-		close(fd);
-	}
-out:
-	if (err)
+	if (!vidas_node_is_list(n))
+		err = vidas_dir_import(n);
+	if (!err)
+		err = dir_fill(d);
+	if (err) {
 		dir_free(d);
-	else
-		*out = d;
-	return err;
+		return err;
+	}
+	vidas_keep_publish(d);
+	*out = d;
+	return 0;
+}
+
+void vidas_dir_resume(struct vidas_dir *d)
+{
+	d->names = NULL;
+	d->stream = NULL;
+	d->entry = NULL;
+	d->next = 0;
+	pthread_mutex_init(&d->lock, NULL);
+	vidas_node_ref(d->node);
 }
 
 void vidas_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct dir *d = NULL;
-	int err = dir_open(vidas_node_of(ino), &d);
+	struct vidas_dir *d = vidas_keep_again(VIDAS_KEPT_DIR);
+	int err = 0;
 
+	if (!d)
+		err = dir_open(vidas_node_of(ino), &d);
 	if (err) {
 		fuse_reply_err(req, -err);
 		return;
 	}
-	fi->fh = (uintptr_t)d;
+	fi->fh = vidas_keep_number(VIDAS_KEPT_DIR, d);
 	if (fuse_reply_open(req, fi) == -ENOENT)
 		dir_free(d);
 }
 
 void vidas_op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	struct vidas_dir *d = dir_of(fi);
+
 	(void)ino;
-	dir_free(dir_of(fi));
+	if (d) /* else it was done already, by a worker that died */
+		dir_free(d);
 	fuse_reply_err(req, 0);
 }
 
@@ -102,7 +118,7 @@ struct listing {
 #define ENTRY_MIN 128u
 
 /* Adds one entry; 1 if it does not fit any more. */
-static int add(struct listing *l, struct dir *d, const struct dirent *de)
+static int add(struct listing *l, struct vidas_dir *d, const struct dirent *de)
 {
 	bool dots = !strcmp(de->d_name, ".") || !strcmp(de->d_name, "..");
 	struct fuse_entry_param e = { .attr.st_ino = de->d_ino,
@@ -115,7 +131,7 @@ static int add(struct listing *l, struct dir *d, const struct dirent *de)
 					 de->d_off);
 	} else {
 		if (!dots) {
-			err = vidas_entry_fill(d->node, dirfd(d->dp), de->d_name, &e);
+			err = vidas_entry_fill(d->node, dirfd(d->stream), de->d_name, &e);
 			if (err) /* gone meanwhile */
 				return err == -ENOENT ? 0 : err;
 		}
@@ -133,26 +149,26 @@ static int add(struct listing *l, struct dir *d, const struct dirent *de)
 }
 
 /* readdir(3) takes it for the end. */
-static int removed(struct dir *d)
+static int removed(struct vidas_dir *d)
 {
 	struct stat st;
 
-	return fstat(dirfd(d->dp), &st) < 0 ? -errno : st.st_nlink ? 0 : -ENOENT;
+	return fstat(dirfd(d->stream), &st) < 0 ? -errno : st.st_nlink ? 0 : -ENOENT;
 }
 
-static int fill(struct listing *l, struct dir *d, off_t off)
+static int fill(struct listing *l, struct vidas_dir *d, off_t off)
 {
 	int err;
 
 	if (off != d->next) {
-		seekdir(d->dp, off);
+		seekdir(d->stream, off);
 		d->entry = NULL;
 		d->next = off;
 	}
 	for (;;) {
 		if (!d->entry) {
 			errno = 0;
-			d->entry = readdir(d->dp);
+			d->entry = readdir(d->stream);
 			if (!d->entry)
 				return errno ? -errno : removed(d);
 		}
@@ -164,11 +180,18 @@ static int fill(struct listing *l, struct dir *d, off_t off)
 	}
 }
 
-static void list(fuse_req_t req, size_t size, off_t off, struct dir *d, bool plus)
+static void list(fuse_req_t req, size_t size, off_t off, struct vidas_dir *d, bool plus)
 {
 	struct listing l = { .req = req, .plus = plus, .size = size };
-	int err = 0;
+	int err;
 
+	pthread_mutex_lock(&d->lock);
+	err = dir_fill(d);
+	pthread_mutex_unlock(&d->lock);
+	if (err) {
+		fuse_reply_err(req, -err);
+		return;
+	}
 	if (d->names) {
 		vidas_root_readdir(req, d->names, size, off, plus);
 		return;
@@ -215,10 +238,22 @@ static int ask_flush(struct vidas_tree *t, const char *path, uint64_t ino, void 
 	return vidas_tree_flush(t, path, ino);
 }
 
+static int sync_dir(struct vidas_dir *d)
+{
+	int err;
+
+	pthread_mutex_lock(&d->lock);
+	err = dir_fill(d);
+	if (!err && fsync(dirfd(d->stream)) < 0)
+		err = -errno;
+	pthread_mutex_unlock(&d->lock);
+	return err;
+}
+
 void vidas_op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
 	struct vidas_node *n = vidas_node_of(ino);
-	struct dir *d = dir_of(fi);
+	struct vidas_dir *d = dir_of(fi);
 	int err = 0;
 
 	(void)datasync;
@@ -226,7 +261,7 @@ void vidas_op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse
 		;
 	else if (n->key.branch->rooted)
 		err = vidas_node_ask(n, ask_flush, NULL);
-	else if (!n->key.branch->volatile_pool && fsync(dirfd(d->dp)) < 0)
-		err = -errno;
+	else if (!n->key.branch->volatile_pool)
+		err = sync_dir(d);
 	fuse_reply_err(req, err == -ENOENT ? 0 : -err);
 }

@@ -40,7 +40,7 @@ static void writers_begin(struct vidas_node *n)
 	struct vidas_branch *b = n->key.branch;
 
 	pthread_mutex_lock(&n->lock);
-	if (!atomic_fetch_add_explicit(&n->writers, 1, memory_order_relaxed)) {
+	if (!atomic_fetch_add_explicit(&n->writers, 1, memory_order_relaxed) && b->tree) {
 		vidas_tree_write_begin(b->tree, n->key.ino);
 		/* From here on not all is to be cached any more, see vidas_lease_stat(). */
 		if (atomic_load_explicit(&n->cached, memory_order_relaxed) &&
@@ -52,9 +52,11 @@ static void writers_begin(struct vidas_node *n)
 
 static void writers_end(struct vidas_node *n)
 {
+	struct vidas_branch *b = n->key.branch;
+
 	pthread_mutex_lock(&n->lock);
-	if (atomic_fetch_sub_explicit(&n->writers, 1, memory_order_relaxed) == 1)
-		vidas_tree_write_end(n->key.branch->tree, n->key.ino);
+	if (atomic_fetch_sub_explicit(&n->writers, 1, memory_order_relaxed) == 1 && b->tree)
+		vidas_tree_write_end(b->tree, n->key.ino);
 	pthread_mutex_unlock(&n->lock);
 }
 
@@ -83,26 +85,59 @@ static void handle_free(struct vidas_handle *h)
 		vidas_partial_close(n);
 	if (h->writes)
 		writers_end(n);
-	if (h->fd >= 0)
-		close(h->fd);
+	fd = h->fd;
+	h->fd = -1;
+	if (fd >= 0)
+		close(fd);
+	pthread_mutex_destroy(&h->lock);
+	vidas_keep_free(VIDAS_KEPT_HANDLE, h);
 	vidas_fd_unpin(n);
 	vidas_node_unref(n);
-	pthread_mutex_destroy(&h->lock);
-	free(h);
+}
+
+/* What the kernel is told of an open file. */
+static void handle_tell(const struct vidas_handle *h, struct fuse_file_info *fi)
+{
+	fi->fh = vidas_keep_number(VIDAS_KEPT_HANDLE, h);
+	fi->noflush = h->noflush;
+	if (h->passthrough) {
+		vidas_backing_tell(h->node, fi);
+		return;
+	}
+	fi->direct_io = h->direct;
+#if VIDAS_FUSE_PASSTHROUGH
+	fi->parallel_direct_writes = h->direct;
+#endif
+}
+
+void vidas_handle_resume(struct vidas_handle *h)
+{
+	struct vidas_node *n = h->node;
+	struct stat st;
+
+	pthread_mutex_init(&h->lock, NULL);
+	vidas_node_ref(n);
+	vidas_fd_pin(n);
+	if (h->fd >= 0 && (fstat(h->fd, &st) < 0 || st.st_ino != n->key.ino))
+		h->fd = -1;
+	if (h->writes && !atomic_fetch_add_explicit(&n->writers, 1, memory_order_relaxed) &&
+	    n->key.branch->tree)
+		vidas_tree_write_take(n->key.branch->tree, n->key.ino);
+	n->backing_opens += h->passthrough;
+	n->partial_opens += h->partial;
 }
 
 /* In the way in which the file is open already, if it is. */
-static int backing_open(struct vidas_handle *h, int fd, struct fuse_file_info *fi,
-			const uint64_t *generation)
+static int backing_open(struct vidas_handle *h, int fd, const uint64_t *generation)
 {
 	bool partial = generation;
-	int err = vidas_backing_open(h->node, fd, fi, &partial);
+	int err = vidas_backing_open(h->node, fd, &partial);
 
 	if (err == -EAGAIN) {
 		err = vidas_file_ready(h->node, fd, NULL);
 		partial = false;
 		if (!err)
-			err = vidas_backing_open(h->node, fd, fi, &partial);
+			err = vidas_backing_open(h->node, fd, &partial);
 	}
 	h->partial = partial;
 	h->generation = generation ? *generation : 0;
@@ -117,7 +152,7 @@ static int backing_open(struct vidas_handle *h, int fd, struct fuse_file_info *f
 static int handle_new(struct vidas_node *n, int fd, struct fuse_file_info *fi,
 		      const uint64_t *generation, struct vidas_handle **out)
 {
-	struct vidas_handle *h = calloc(1, sizeof(*h));
+	struct vidas_handle *h = vidas_keep_new(VIDAS_KEPT_HANDLE);
 	int err;
 
 	if (!h)
@@ -134,35 +169,35 @@ static int handle_new(struct vidas_node *n, int fd, struct fuse_file_info *fi,
 	}
 	if (maps_written(h))
 		vidas_file_touched(n, fd);
-	err = backing_open(h, fd, fi, generation);
-	if (err == -EOPNOTSUPP) {
-		fi->direct_io = h->partial || !vidas_relaxed_pages(n, fi->flags);
-#if VIDAS_FUSE_PASSTHROUGH
-		fi->parallel_direct_writes = fi->direct_io;
-#endif
-	} else if (err) {
+	err = backing_open(h, fd, generation);
+	h->passthrough = !err;
+	h->direct = err && (h->partial || !vidas_relaxed_pages(n, fi->flags));
+	if (err && err != -EOPNOTSUPP) {
 		handle_free(h);
 		return err;
-	} else {
-		h->passthrough = true;
 	}
 	/* Closing a reader needs no message, unless the file is one of those that are locked. */
 	pthread_mutex_lock(&n->lock);
-	fi->noflush = !h->writes && !n->posix_locks;
+	h->noflush = !h->writes && !n->posix_locks;
 	pthread_mutex_unlock(&n->lock);
-	fi->fh = (uintptr_t)h;
+	vidas_keep_publish(h);
+	handle_tell(h, fi);
 	*out = h;
 	return 0;
 }
 
-/* A file that was there. */
+/* A file that was there; *out is NULL, or its handle if a worker died over its open. */
 static int open_ready(fuse_req_t req, struct vidas_node *n, int fd, struct fuse_file_info *fi,
 		      struct vidas_handle **out)
 {
 	uint64_t generation;
-	int err = vidas_file_open(n, fd, req, fi->flags, &generation);
+	int err = 0;
 
-	if (err >= 0) {
+	if (*out)
+		handle_tell(*out, fi);
+	else
+		err = vidas_file_open(n, fd, req, fi->flags, &generation);
+	if (!*out && err >= 0) {
 		vidas_relaxed_open(n);
 		err = handle_new(n, fd, fi, err ? &generation : NULL, out);
 	}
@@ -173,8 +208,8 @@ static int open_ready(fuse_req_t req, struct vidas_node *n, int fd, struct fuse_
 
 void vidas_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	struct vidas_handle *h = vidas_keep_again(VIDAS_KEPT_HANDLE);
 	struct vidas_node *n = vidas_node_of(ino);
-	struct vidas_handle *h = NULL;
 	int fd = vidas_fd_get(n), err = 0;
 
 	if (fd < 0) {
@@ -200,10 +235,16 @@ void vidas_op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 /* The new file's descriptor, only for reading: writing goes by the backing id, or reopens. */
 static int make_file(fuse_req_t req, int dirfd, const char *name, mode_t mode, int flags)
 {
-	int err = vidas_identity_assume(req, dirfd, mode), fd = -1;
+	int err, fd = -1;
 
+	if (name && vidas_deed_made(dirfd, name)) {
+		fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+		return fd < 0 ? -errno : fd;
+	}
+	err = vidas_identity_assume(req, dirfd, mode);
 	if (err)
 		return err;
+	vidas_deed_begin(0);
 	if (name)
 		fd = openat(dirfd, name, O_RDONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
 			    mode & 07777);
@@ -211,6 +252,7 @@ static int make_file(fuse_req_t req, int dirfd, const char *name, mode_t mode, i
 		fd = openat(dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC | (flags & O_EXCL),
 			    mode & 07777);
 	err = fd < 0 ? -errno : 0;
+	vidas_deed_done(err);
 	vidas_identity_resume();
 	return err ? err : fd;
 }
@@ -262,60 +304,90 @@ out:
 		e->attr_timeout = 0;
 }
 
+/* A descriptor of the file that is to be created; `made`: it is new. */
+static int make_or_find(fuse_req_t req, int dirfd, const char *name, mode_t mode, int flags,
+			bool *made)
+{
+	int fd = -ESTALE;
+
+	for (int tries = 0; tries < 100; tries++) {
+		fd = make_file(req, dirfd, name, mode, flags);
+		*made = fd != -EEXIST || (flags & O_EXCL);
+		if (!*made)
+			fd = first_file(req, dirfd, name, flags);
+		if (*made || fd != -ENOENT) /* it was removed again */
+			break;
+	}
+	return fd;
+}
+
+/* Makes the file, looks it up and opens it. */
+static int create_new(fuse_req_t req, struct vidas_node *dir, int dirfd, const char *name,
+		      mode_t mode, struct fuse_file_info *fi, struct vidas_handle **h)
+{
+	bool made = false;
+	int fd = make_or_find(req, dirfd, name, mode, fi->flags, &made), err;
+	struct vidas_node *n;
+	struct stat st;
+
+	if (fd < 0)
+		return fd;
+	if (name && made)
+		vidas_lease_changed(dir->key.branch, dir->key.ino,
+				    VIDAS_WIRE_RECALL_NAMES | VIDAS_WIRE_RECALL_ATTRS);
+	if (fstat(fd, &st) < 0) {
+		err = -errno;
+		close(fd);
+		return err;
+	}
+	n = vidas_node_enter(dir->key.branch, &st, fd);
+	if (!n)
+		return -ENOMEM;
+	fd = vidas_fd_get(n);
+	err = fd < 0 ? fd : made ? handle_new(n, fd, fi, NULL, h) : open_ready(req, n, fd, fi, h);
+	if (!err && !name)
+		vidas_fd_pin(n);
+	if (fd >= 0)
+		vidas_fd_put(n);
+	if (err && *h)
+		handle_free(*h);
+	if (err)
+		vidas_node_forget(n, 1);
+	return err;
+}
+
 static void create(fuse_req_t req, struct vidas_node *dir, const char *name, mode_t mode,
 		   struct fuse_file_info *fi)
 {
+	struct vidas_handle *h = vidas_keep_again(VIDAS_KEPT_HANDLE);
 	struct fuse_entry_param e = { 0 };
-	struct vidas_handle *h = NULL;
-	struct vidas_node *n = NULL;
-	int dirfd = vidas_fd_get(dir), fd = -ESTALE, err = 0;
-	bool made = false;
+	int dirfd = vidas_fd_get(dir), fd, err = 0;
+	struct vidas_node *n;
 
 	if (dirfd < 0) {
 		fuse_reply_err(req, -dirfd);
 		return;
 	}
-	for (int tries = 0; tries < 100; tries++) {
-		fd = make_file(req, dirfd, name, mode, fi->flags);
-		made = fd != -EEXIST || (fi->flags & O_EXCL);
-		if (!made)
-			fd = first_file(req, dirfd, name, fi->flags);
-		if (made || fd != -ENOENT) /* it was removed again */
-			break;
-	}
-	if (fd < 0) {
-		err = fd;
-		goto out;
-	}
-	if (name && made)
-		vidas_lease_changed(dir->key.branch, dir->key.ino,
-				    VIDAS_WIRE_RECALL_NAMES | VIDAS_WIRE_RECALL_ATTRS);
-	if (fstat(fd, &e.attr) < 0) {
-		err = -errno;
-		close(fd);
-		goto out;
-	}
-	n = vidas_node_enter(dir->key.branch, &e.attr, fd);
-	fd = n ? vidas_fd_get(n) : -ENOMEM;
-	err = fd < 0 ? fd : made ? handle_new(n, fd, fi, NULL, &h) : open_ready(req, n, fd, fi, &h);
-	if (!err) {
-		if (!name)
-			vidas_fd_pin(n);
-		vidas_lease_enter();
-		created_fill(dir, dirfd, name, n, fd, &e);
-		if (fuse_reply_create(req, &e, fi) == -ENOENT)
-			err = -EINTR; /* nobody takes it */
-		vidas_lease_leave();
-	}
-	if (fd >= 0)
-		vidas_fd_put(n);
-	if (err && h)
-		handle_free(h);
-	if (err && n)
-		vidas_node_forget(n, 1);
-out:
-	if (err && !h)
+	if (h)
+		handle_tell(h, fi);
+	else
+		err = create_new(req, dir, dirfd, name, mode, fi, &h);
+	if (err) {
 		fuse_reply_err(req, -err);
+		goto out;
+	}
+	n = h->node;
+	fd = vidas_fd_get(n); /* pinned by `h` */
+	vidas_lease_enter();
+	created_fill(dir, dirfd, name, n, fd, &e);
+	err = fuse_reply_create(req, &e, fi);
+	vidas_lease_leave();
+	vidas_fd_put(n);
+	if (err == -ENOENT) { /* nobody takes it */
+		handle_free(h);
+		vidas_node_forget(n, 1);
+	}
+out:
 	vidas_fd_put(dir);
 }
 
@@ -361,8 +433,11 @@ void vidas_op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 void vidas_op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	struct vidas_handle *h = vidas_handle_of(fi);
+
 	(void)ino;
-	handle_free(vidas_handle_of(fi));
+	if (h) /* else it was done already, by a worker that died */
+		handle_free(h);
 	fuse_reply_err(req, 0);
 }
 

@@ -143,10 +143,14 @@ struct making {
 
 static int make_at(fuse_req_t req, int dirfd, const char *name, const struct making *m)
 {
-	int err = vidas_identity_assume(req, dirfd, m->mode);
+	int err;
 
+	if (vidas_deed_made(dirfd, name))
+		return 0;
+	err = vidas_identity_assume(req, dirfd, m->mode);
 	if (err)
 		return err;
+	vidas_deed_begin(0);
 	if (m->target)
 		err = symlinkat(m->target, dirfd, name);
 	else if (S_ISDIR(m->mode))
@@ -154,6 +158,7 @@ static int make_at(fuse_req_t req, int dirfd, const char *name, const struct mak
 	else
 		err = mknodat(dirfd, name, m->mode, m->rdev);
 	err = err < 0 ? -errno : 0;
+	vidas_deed_done(err);
 	vidas_identity_resume();
 	return err;
 }
@@ -263,6 +268,46 @@ static int complete(const struct losing *l)
 	return l->n && S_ISDIR(l->n->type) ? vidas_dir_import(l->n) : 0;
 }
 
+static int remove_name(int dirfd, const char *name, int flags, struct losing *l)
+{
+	int err;
+
+	if (vidas_deed_removed(dirfd, name, &l->ino))
+		return 0;
+	err = complete(l);
+	if (err)
+		return err;
+	vidas_deed_begin(l->ino);
+	err = unlinkat(dirfd, name, flags) < 0 ? -errno : 0;
+	vidas_deed_done(err);
+	return err;
+}
+
+static int move_name(int fd, const char *name, int newfd, const char *newname, unsigned flags,
+		     uint64_t ino)
+{
+	int err;
+
+	if (vidas_deed_moved(newfd, newname))
+		return 0;
+	vidas_deed_begin(ino);
+	err = renameat2(fd, name, newfd, newname, flags) < 0 ? -errno : 0;
+	vidas_deed_done(err);
+	return err;
+}
+
+static int add_name(int fd, uint64_t ino, int dirfd, const char *name)
+{
+	int err;
+
+	if (vidas_deed_moved(dirfd, name))
+		return 0;
+	vidas_deed_begin(ino);
+	err = linkat(fd, "", dirfd, name, AT_EMPTY_PATH) < 0 ? -errno : 0;
+	vidas_deed_done(err);
+	return err;
+}
+
 static void take(fuse_req_t req, fuse_ino_t parent, const char *name, int flags)
 {
 	struct vidas_node *dir = vidas_node_of(parent);
@@ -276,9 +321,7 @@ static void take(fuse_req_t req, fuse_ino_t parent, const char *name, int flags)
 		return;
 	}
 	losing_begin(&l, b, fd, name);
-	err = complete(&l);
-	if (!err)
-		err = unlinkat(fd, name, flags) < 0 ? -errno : 0;
+	err = remove_name(fd, name, flags, &l);
 	if (!err) {
 		losing_announce(&l, b);
 		vidas_lease_changed(b, dir->key.ino, NAMES_AND_ATTRS);
@@ -330,7 +373,7 @@ void vidas_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_i
 	lost.last = lost.last && !(flags & RENAME_EXCHANGE);
 	err = complete(&lost);
 	if (!err)
-		err = renameat2(fd, name, newfd, newname, flags) < 0 ? -errno : 0;
+		err = move_name(fd, name, newfd, newname, flags, moved.ino);
 	losing_end(&moved, !err);
 	losing_end(&lost, !err);
 	if (!err) {
@@ -363,8 +406,8 @@ void vidas_op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const c
 	dirfd = vidas_fd_get(dir);
 	if (fd < 0 || dirfd < 0)
 		err = fd < 0 ? fd : dirfd;
-	else if (linkat(fd, "", dirfd, newname, AT_EMPTY_PATH) < 0)
-		err = -errno;
+	else
+		err = add_name(fd, n->key.ino, dirfd, newname);
 	if (err) {
 		fuse_reply_err(req, -err);
 		goto out;

@@ -52,20 +52,22 @@ static int backing_get(struct vidas_node *n, int fd)
 {
 	struct vidas_branch *b = n->key.branch;
 	struct backing_map map = { .fd = fd };
-	int err = 0;
+	int err = 0, id;
 
 	if (!vidas_fs.passthrough || atomic_load_explicit(&b->no_passthrough, memory_order_relaxed))
 		return -EOPNOTSUPP;
-	if (!n->backing_opens) {
-		n->backing_id = ioctl(fuse_session_fd(vidas_fs.se), BACKING_OPEN, &map);
-		if (n->backing_id <= 0)
-			err = refused(b, n->backing_id < 0 ? errno : EINVAL);
+	if (!n->backing_id) {
+		id = ioctl(fuse_session_fd(vidas_fs.se), BACKING_OPEN, &map);
+		if (id > 0)
+			n->backing_id = id;
+		else
+			err = refused(b, id < 0 ? errno : EINVAL);
 	}
 	n->backing_opens += !err;
 	return err;
 }
 
-int vidas_backing_open(struct vidas_node *n, int fd, struct fuse_file_info *fi, bool *partial)
+int vidas_backing_open(struct vidas_node *n, int fd, bool *partial)
 {
 	int err = 0;
 
@@ -78,11 +80,14 @@ int vidas_backing_open(struct vidas_node *n, int fd, struct fuse_file_info *fi, 
 		err = -EOPNOTSUPP;
 	} else {
 		err = backing_get(n, fd);
-		if (!err)
-			fi->backing_id = n->backing_id;
 	}
 	pthread_mutex_unlock(&n->lock);
 	return err;
+}
+
+void vidas_backing_tell(const struct vidas_node *n, struct fuse_file_info *fi)
+{
+	fi->backing_id = n->backing_id;
 }
 
 void vidas_backing_close(struct vidas_node *n)
@@ -92,7 +97,9 @@ void vidas_backing_close(struct vidas_node *n)
 	pthread_mutex_lock(&n->lock);
 	if (!--n->backing_opens) {
 		id = (uint32_t)n->backing_id;
-		if (ioctl(fuse_session_fd(vidas_fs.se), BACKING_CLOSE, &id) < 0 && errno != ENODEV)
+		n->backing_id = 0; /* first: a worker that dies must not leave an id that is free */
+		if (id && ioctl(fuse_session_fd(vidas_fs.se), BACKING_CLOSE, &id) < 0 &&
+		    errno != ENODEV)
 			vidas_log(VIDAS_LOG_ERR, "a backing id cannot be closed: %s",
 				  strerror(errno));
 	}
@@ -101,14 +108,19 @@ void vidas_backing_close(struct vidas_node *n)
 
 #else
 
-int vidas_backing_open(struct vidas_node *n, int fd, struct fuse_file_info *fi, bool *partial)
+int vidas_backing_open(struct vidas_node *n, int fd, bool *partial)
 {
 	(void)fd;
-	(void)fi;
 	pthread_mutex_lock(&n->lock);
 	n->partial_opens += *partial;
 	pthread_mutex_unlock(&n->lock);
 	return -EOPNOTSUPP;
+}
+
+void vidas_backing_tell(const struct vidas_node *n, struct fuse_file_info *fi)
+{
+	(void)n;
+	(void)fi;
 }
 
 void vidas_backing_close(struct vidas_node *n)

@@ -177,7 +177,7 @@ int vidas_tree_recall_all(struct vidas_tree *t)
 	return vidas_call(t->c->v, &call);
 }
 
-void vidas_tree_write_begin(struct vidas_tree *t, uint64_t inode)
+void vidas_tree_write_take(struct vidas_tree *t, uint64_t inode)
 {
 	struct vidas_leases *l = vidas_leases_of(t->c);
 	uint32_t bucket = vidas_shm_lease_bucket(inode);
@@ -196,6 +196,11 @@ void vidas_tree_write_begin(struct vidas_tree *t, uint64_t inode)
 					 memory_order_seq_cst);
 	}
 	pthread_mutex_unlock(&vidas_lease_stripe(l, bucket)->lock);
+}
+
+void vidas_tree_write_begin(struct vidas_tree *t, uint64_t inode)
+{
+	vidas_tree_write_take(t, inode);
 	/* Also when the bit was set already: the recall of who set it may still be on its way. */
 	vidas_tree_changed(t, inode, VIDAS_WIRE_RECALL_ATTRS);
 }

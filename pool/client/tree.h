@@ -60,6 +60,9 @@ int vidas_tree_recall_all(struct vidas_tree *t);
  * each begin has its end. */
 void vidas_tree_write_begin(struct vidas_tree *t, uint64_t inode);
 void vidas_tree_write_end(struct vidas_tree *t, uint64_t inode);
+/* As begin, but what another session of this domain has begun, which has not ended yet: so nobody
+ * else caches it, and nobody is asked. */
+void vidas_tree_write_take(struct vidas_tree *t, uint64_t inode);
 
 /* Requests to vidasd; `path` relative to the tree, `inode` as in wire.h. ------------------------- */
 int vidas_tree_flush(struct vidas_tree *t, const char *path, uint64_t inode);

@@ -121,7 +121,7 @@ for who in process domain; do
 	tell c lock f ex wait
 	sleep 0.1
 	if [ $who = domain ]; then
-		kill -KILL "$(domain_pid "$VIDAS_TMP/2")"
+		domain_kill "$VIDAS_TMP/2"
 	fi
 	helper_end b
 	same "" "$(hear a 5)" "a lock of a dead $who"

@@ -33,9 +33,7 @@ same "another shared" "$(ls "$VIDAS_TMP/1" | xargs)"
 rmdir "$VIDAS_TMP/1/another"
 
 # A dead vidasfs: its domain starts another, the files are there.
-pid=$(domain_pid "$VIDAS_TMP/1")
-kill -KILL "$pid"
-wait_for 5 gone "$pid"
+domain_kill "$VIDAS_TMP/1"
 helper_end 1
 umount -l "$VIDAS_TMP/1"
 domain_mount 1 "$VIDAS_TMP/1"

@@ -4,7 +4,7 @@
 #   vidasd_stop, vidasd_kill    by SIGTERM, by SIGKILL
 #   domain_add ID               makes a domain
 #   domain_mount ID DIR [OPT]   mounts its containers; OPT as in -o; the pid of its vidasfs: domain_pid DIR
-#   domain_umount DIR
+#   domain_umount DIR; domain_kill DIR (its vidasfs dies for good); worker_kill DIR (it dies, and goes on)
 #   admin ARG...                the vidas command as the host
 #   vidasd_options=(...)        further options, for all starts
 #   two_domains                 all of that for domains 1 and 2, mounted at $VIDAS_TMP/1 and /2, with a container of the
@@ -52,6 +52,24 @@ domain_pid() {
 }
 
 domain_umount() { umount "$1"; }
+
+# The domain's vidasfs dies whole, the keeper first, and is not followed by another.
+domain_kill() {
+	local pid keeper
+	pid=$(domain_pid "$1")
+	keeper=$(awk '$1 == "PPid:" { print $2 }' "/proc/$pid/status")
+	kill -KILL "$keeper" "$pid"
+	wait_for 5 gone "$pid"
+}
+
+# Only its worker, which another follows.
+worker_kill() {
+	local pid
+	pid=$(domain_pid "$1")
+	kill -KILL "$pid"
+	wait_for 5 gone "$pid"
+	wait_for 10 domain_pid "$1"
+}
 
 two_domains() {
 	a=$VIDAS_TMP/1 b=$VIDAS_TMP/2
