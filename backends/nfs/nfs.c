@@ -421,7 +421,7 @@ static int backend_open(const struct vidas_backend_host *host, const char *text,
 	return 0;
 }
 
-static const struct vidas_backend_ops ops = {
+const struct vidas_backend_ops vidas_nfs_ops = {
 	.struct_size = sizeof(struct vidas_backend_ops),
 	.api_version = VIDAS_BACKEND_API,
 	.name = "nfs",
@@ -442,8 +442,3 @@ static const struct vidas_backend_ops ops = {
 	.put_range = vidas_nfs_put_range,
 	.set_attrs = vidas_nfs_set_attrs,
 };
-
-const struct vidas_backend_ops *vidas_backend_entry(void)
-{
-	return &ops;
-}

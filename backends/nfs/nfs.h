@@ -269,4 +269,6 @@ int vidas_nfs_set_attrs(struct vidas_backend *be, const char *key,
 int vidas_nfs_set_at(struct vidas_backend *be, const struct vidas_nfs_fh *fh,
 		     const struct vidas_backend_stat *attrs, bool now);
 
+extern const struct vidas_backend_ops vidas_nfs_ops;
+
 #endif

@@ -26,7 +26,8 @@
 
 /*
  * What is needed once the pool is mounted: trees as detached mounts and trusted attributes
- * (SYS_ADMIN), files of any owner in them (the others). The bounding set keeps no more either.
+ * (SYS_ADMIN), files of any owner in them (the others). And NET_BIND_SERVICE: most NFS servers talk
+ * to privileged ports alone. The bounding set keeps no more either.
  */
 static int drop_capabilities(void)
 {
@@ -41,7 +42,7 @@ static int drop_capabilities(void)
 	}
 	capng_clear(what);
 	capng_updatev(CAPNG_ADD, set, CAP_SYS_ADMIN, CAP_CHOWN, CAP_DAC_OVERRIDE,
-		      CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, -1);
+		      CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, CAP_NET_BIND_SERVICE, -1);
 	if (capng_apply(what) < 0)
 		return vidas_fail(-EPERM, "cannot drop capabilities; run vidasd as root");
 	return 0;

@@ -83,7 +83,7 @@ says 1 "another process answers at '$PWD/run/vidasd.sock'" vidasd --run-dir "$PW
 vidas --socket "$PWD/run/vidasd.sock" domain add 7
 test -S run/domains/7/sock
 # Capabilities: what it needs, no more
-same 000000000020001f "$(sed -n 's/^CapPrm:[[:space:]]*//p' /proc/$pid/status)" capabilities
+same 000000000020041f "$(sed -n 's/^CapPrm:[[:space:]]*//p' /proc/$pid/status)" capabilities
 kill -HUP $pid
 wait_for 10 grep -q 'were read again' log
 end

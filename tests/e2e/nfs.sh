@@ -7,6 +7,7 @@
 . "$VIDAS_SRC/tests/lib/domains.sh"
 . "$VIDAS_SRC/tests/lib/stores.sh"
 . "$VIDAS_SRC/tests/lib/e2e.sh"
+export GANESHA_SECURE=true # as most servers are
 for version in 4 3; do
 	store_begin nfs$version
 	e2e_path
