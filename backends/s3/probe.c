@@ -180,3 +180,35 @@ bool vidas_s3_parts_conditional(struct vidas_backend *be)
 	}
 	return known > 0;
 }
+
+void vidas_s3_describe(struct vidas_backend *be,
+		       void (*say)(void *arg, const char *what, const char *how), void *arg)
+{
+	static const char *const auths[] = {
+		[S3_AUTH_NONE] = "none", [S3_AUTH_V2] = "version 2 (HMAC-SHA1)", [S3_AUTH_V4] = "version 4"
+	};
+	int64_t skew = atomic_load_explicit(&be->skew_s, memory_order_relaxed), due;
+	char text[128];
+
+	say(arg, "signatures", auths[be->config.auth]);
+	if (be->conditions == S3_NO_CONDITIONS)
+		say(arg, "If-Match on PUT", "not obeyed, or could not be asked");
+	else
+		say(arg, "If-Match on PUT",
+		    vidas_s3_parts_conditional(be) ?
+			    "obeyed, of uploads in parts too" :
+			    "obeyed, but not of uploads in parts: such puts go in one piece");
+	say(arg, "ETags",
+	    be->etag_is_md5 ? "MD5: what is put and fetched in one request is compared with it" :
+			      "no MD5: nothing is compared with them");
+	if (skew) {
+		snprintf(text, sizeof(text), "the server's is %lld s %s ours: signed by its time",
+			 (long long)(skew < 0 ? -skew : skew), skew < 0 ? "behind" : "ahead of");
+		say(arg, "clock", text);
+	}
+	due = be->config.auth == S3_AUTH_NONE ? -1 : vidas_s3_cred_due(be->cred);
+	if (due >= 0) {
+		snprintf(text, sizeof(text), "fetched anew in %lld s", (long long)due);
+		say(arg, "credentials", text);
+	}
+}

@@ -157,4 +157,5 @@ const struct vidas_backend_ops vidas_s3_ops = {
 	.readlink = vidas_s3_readlink,
 	.rename = vidas_s3_rename,
 	.set_attrs = vidas_s3_set_attrs,
+	.describe = vidas_s3_describe,
 };

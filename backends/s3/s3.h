@@ -449,6 +449,8 @@ void vidas_s3_known_clear(struct vidas_backend *be);
 
 /* Asks the server what it can do; takes at most about 10 s. */
 void vidas_s3_probe(struct vidas_backend *be);
+void vidas_s3_describe(struct vidas_backend *be,
+		       void (*say)(void *arg, const char *what, const char *how), void *arg);
 int vidas_s3_keeper_start(struct vidas_backend *be);
 void vidas_s3_keeper_stop(struct vidas_backend *be);
 

@@ -38,6 +38,10 @@ says good OK "" put key text
 says good OK "text" get key
 says good ENOENT "no such object" stat none
 
+# Uploads that nobody will complete are aborted ten seconds after a root was opened; young ones may be under way.
+S3CALL_FILTERS=fault=rate:0%+delay:12s says leftovers ENOENT "" stat none &
+leftovers=$!
+
 # The server's troubles.
 says slowdown OK "" put key text
 says broken EIO "InternalError" put key text
@@ -56,6 +60,17 @@ says stalled ETIMEDOUT "in time" stat key
 at="endpoint=http://127.0.0.1:1&connect=1&timeout=2&retries=1"
 says good ENOTCONN "no connection" stat key
 
+# A server without DeleteObjects: a directory moves all the same.
+at="endpoint=http://127.0.0.1:$(cat "$VIDAS_TMP/port")&connect=1&timeout=2"
+says nobulk OK "" put dir/one text
+says nobulk OK "" put dir/two text
+says nobulk OK "" rename dir moved
+says nobulk ENOENT "" get dir/one
+says nobulk OK "text" get moved/two
+wait $leftovers
+says leftovers OK "uploadId=OLD" get aborted
+! "$VIDAS_BUILD/tests/backend/s3call" "s3://leftovers/p?$at" get aborted 2>&1 | grep -q YOUNG || fail "an upload that had just begun was aborted"
+
 # Where keys come from: unit has the files, here is what a whole root makes of them.
 at="endpoint=http://127.0.0.1:$(cat "$VIDAS_TMP/port")&connect=1&timeout=2"
 unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY
@@ -70,6 +85,7 @@ unset AWS_EC2_METADATA_DISABLED
 AWS_EC2_METADATA_SERVICE_ENDPOINT=http://127.0.0.1:$(cat "$VIDAS_TMP/imds-port")
 export AWS_EC2_METADATA_SERVICE_ENDPOINT
 says token OK "" put key text
+says expired OK "" put key text # its first keys are refused, the next ones are asked for
 grep -q "token" "$VIDAS_TMP/imds-log" || fail "the metadata service was asked without a token first"
 
 VIDAS_TMP=$VIDAS_TMP "$VIDAS_BUILD/tests/backend/s3unit"

@@ -55,6 +55,7 @@ works() { "$call" "$1" putget small text >"$VIDAS_TMP/out" 2>&1 || fail "$1: $(c
 # Words.
 vidas backend test "$root" >"$VIDAS_TMP/out" 2>&1 || fail "$(cat "$VIDAS_TMP/out")"
 grep -q "conditional puts  *obeyed" "$VIDAS_TMP/out" || fail "$(cat "$VIDAS_TMP/out")"
+grep -q "If-Match on PUT  *obeyed, but not of uploads in parts" "$VIDAS_TMP/out" || fail "$(cat "$VIDAS_TMP/out")"
 AWS_SECRET_ACCESS_KEY=other-secret bad "secret key is wrong" "$root"
 AWS_ACCESS_KEY_ID=NOSUCHKEY bad "does not know this access key" "$root"
 AWS_ACCESS_KEY_ID='' bad "no keys" "$root"
@@ -76,6 +77,11 @@ begin=$SECONDS
 bad "did not answer in time.*ETIMEDOUT" "s3://vidastest/x?endpoint=http://10.9.9.9:80&$params&retries=0&connect=2"
 [ $((SECONDS - begin)) -lt 30 ] || fail "connect=2 took $((SECONDS - begin)) s"
 
+begin=$SECONDS
+AWS_EC2_METADATA_DISABLED='' AWS_EC2_METADATA_SERVICE_ENDPOINT=http://10.9.9.9 AWS_ACCESS_KEY_ID='' \
+	bad "no keys.*metadata" "$root"
+[ $((SECONDS - begin)) -lt 30 ] || fail "a metadata service that is away took $((SECONDS - begin)) s"
+
 # TLS: only what the CA vouches for; virtual hosts.
 bad "certificate is not trusted" "s3://vidastest/x?endpoint=https://s3.localhost:$tls&$params&retries=0"
 works "s3://vidastest/tls?endpoint=https://s3.localhost:$tls&$params&cafile=$VIDAS_TMP/ca.pem"
@@ -87,6 +93,8 @@ works "s3://vidastest/virtual?endpoint=http://s3.localhost:$((tls + 1))&$params&
 
 # A clock that is hours off is found out and lived with.
 if command -v faketime >/dev/null; then
+	FAKETIME_DONT_FAKE_MONOTONIC=1 faketime -f +2h vidas backend test "$root" >"$VIDAS_TMP/out" 2>&1 || fail "$(cat "$VIDAS_TMP/out")"
+	grep -q "clock  *the server's is 7[12].. s behind ours" "$VIDAS_TMP/out" || fail "no clock: $(cat "$VIDAS_TMP/out")"
 	FAKETIME_DONT_FAKE_MONOTONIC=1 faketime -f +3h "$call" "$root" putget clock text >"$VIDAS_TMP/out" 2>&1 ||
 		fail "$(cat "$VIDAS_TMP/out")"
 	grep -q "clock differs from ours by -10[78].. s" "$VIDAS_TMP/out" || fail "no word of the clock: $(cat "$VIDAS_TMP/out")"

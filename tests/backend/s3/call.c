@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * s3call URL stat|get|put|putget|list|mkdir|symlink|readlink KEY [TEXT]
+ * s3call URL stat|get|put|putget|list|mkdir|rename|symlink|readlink KEY [TEXT]
  * s3call URL putfile|getfile KEY FILE
  * Prints the errno's name (or OK), and words. stat prints mode:uid:gid:mtime too. $S3CALL_FILTERS are put
  * over the root.
@@ -112,6 +112,8 @@ static ssize_t call(struct vidas_store *s, const char *what, const char *key, ch
 		return vidas_store_list(s, key, each, NULL);
 	if (strcmp(what, "mkdir") == 0)
 		return vidas_store_mkdir(s, key, NULL);
+	if (strcmp(what, "rename") == 0)
+		return vidas_store_rename(s, key, text);
 	if (strcmp(what, "symlink") == 0)
 		return vidas_store_symlink(s, key, text);
 	if (strcmp(what, "readlink") == 0)

@@ -12,6 +12,12 @@ import urllib.parse
 
 objects = {}
 seen = {}
+first = {}
+aborted = []
+LEFTOVERS = b"""<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>
+<Upload><Key>p/old</Key><UploadId>OLD</UploadId><Initiated>2020-01-01T00:00:00.000Z</Initiated></Upload>
+<Upload><Key>p/young</Key><UploadId>YOUNG</UploadId><Initiated>%s</Initiated></Upload>
+</ListMultipartUploadsResult>"""
 AHEAD = 3600  # of the clock of bucket "skewed"
 BOMB = b'<!DOCTYPE l [<!ENTITY a "aaaaaaaaaaaaaaaa">]><ListBucketResult><Prefix>&a;&a;</Prefix></ListBucketResult>'
 
@@ -53,6 +59,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.refuse(403, "RequestTimeTooSkewed")
         elif bucket == "token" and not (self.headers["x-amz-security-token"] or "").startswith("TheTokenItself"):
             self.refuse(403, "AccessDenied")
+        elif bucket == "expired" and self.key_id() == first.setdefault(bucket, self.key_id()):
+            self.refuse(400, "ExpiredToken")
+        elif bucket == "nobulk" and query.startswith("delete"):
+            self.refuse(501, "NotImplemented")
+        elif bucket == "leftovers" and query.startswith("max-uploads"):
+            self.answer(200, LEFTOVERS % time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()).encode())
+        elif bucket == "leftovers" and "uploadId" in query:
+            aborted.append(query)
+            self.answer(204)
+        elif bucket == "leftovers" and self.path.endswith("/aborted"):
+            self.answer(200, " ".join(aborted).encode(), ETag='"a"')
         elif bucket == "bomb" and query:
             self.answer(200, BOMB)
         elif bucket == "stalled":
@@ -62,9 +79,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return False
         return True
 
+    def key_id(self):
+        return (self.headers["Authorization"] or "").partition("Credential=")[2].partition("/")[0]
+
     def sent_at(self):
         import calendar
         return calendar.timegm(time.strptime(self.headers["X-Amz-Date"], "%Y%m%dT%H%M%SZ"))
+
+    def listing(self, bucket, prefix):
+        names = sorted(n.partition("/")[2] for n in objects if n.startswith(bucket + "/" + prefix))
+        return ("<ListBucketResult><IsTruncated>false</IsTruncated>%s</ListBucketResult>" % "".join(
+            f"<Contents><Key>{n}</Key><Size>1</Size></Contents>" for n in names)).encode()
 
     def handle_one(self):
         url = urllib.parse.urlsplit(self.path)
@@ -73,8 +98,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.fault(bucket, url.query):
             return
         if url.query:
-            return self.answer(200, b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>")
+            return self.answer(200, self.listing(bucket, urllib.parse.parse_qs(url.query).get("prefix", [""])[0]))
         name = bucket + "/" + key
+        source = self.headers["x-amz-copy-source"]
+        if self.command == "PUT" and source:
+            objects[name] = data = objects[source.lstrip("/")]
+            return self.answer(200, b"<CopyObjectResult><ETag>e</ETag></CopyObjectResult>")
         if self.command == "PUT":
             objects[name] = data
             return self.answer(200, ETag='"%s"' % hashlib.md5(data).hexdigest())
