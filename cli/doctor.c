@@ -69,7 +69,7 @@ static void check_passthrough(struct finding *f, struct cli *cli)
 	(void)cli;
 	if (!kernel_at_least(6, 9))
 		found(f, DEGRADED,
-		      "this kernel has no FUSE passthrough: data goes through vidasfs, and mmap is not shared between domains",
+		      "this kernel has no FUSE passthrough: data goes through vidasfs, mmap is not shared between domains, and a vidasfs that is killed takes what is open with it",
 		      "use a kernel of 6.9 or newer");
 	else if (geteuid() != 0)
 		found(f, DEGRADED, "FUSE passthrough needs CAP_SYS_ADMIN, which this user has not",

@@ -13,6 +13,7 @@
 
 /* Linux 6.9; Debian 12 has an older <linux/fuse.h>. */
 #define NOTIFY_RESEND 7
+#define HAS_RESEND    (1u << (39 - 32))
 #define UNIQUE_RESEND (UINT64_C(1) << 63)
 
 _Thread_local struct vidas_request vidas_request;
@@ -56,16 +57,21 @@ int vidas_channel_resume(struct fuse_session *se)
 	return 0;
 }
 
+bool vidas_channel_resends(void)
+{
+	const struct fuse_init_in *in =
+		(const struct fuse_init_in *)(const void *)(vidas_kept->init +
+							    sizeof(struct fuse_in_header));
+
+	return vidas_kept->init_bytes >= sizeof(struct fuse_in_header) + sizeof(*in) &&
+	       (in->flags & FUSE_INIT_EXT) && (in->flags2 & HAS_RESEND);
+}
+
 void vidas_channel_resend(void)
 {
 	const struct fuse_out_header n = { .len = sizeof(n), .error = NOTIFY_RESEND };
 
-	if (vidas_kept->hasty)
-		vidas_log(VIDAS_LOG_ERR, "workers have crashed at once, again and again: what was "
-					 "under way fails");
-	else if (write(vidas_kept->fuse_fd, &n, sizeof(n)) < 0)
-		vidas_log(VIDAS_LOG_WARNING,
-			  "what was under way does not go on: the kernel, older than 6.9, does not "
-			  "send it again (%s)",
+	if (write(vidas_kept->fuse_fd, &n, sizeof(n)) < 0)
+		vidas_log(VIDAS_LOG_ERR, "what was under way is not sent again: %s",
 			  strerror(errno));
 }

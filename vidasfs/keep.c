@@ -86,6 +86,24 @@ void vidas_keep_end(void)
 #endif
 }
 
+void vidas_keep_reset(void)
+{
+	for (unsigned i = 0; i < VIDAS_KEPT_KINDS; i++) {
+		struct array *a = &arrays[i];
+
+		if (madvise(a->base, a->room * slot_bytes(a), MADV_REMOVE) < 0)
+			memset(a->base, 0,
+			       atomic_load_explicit(&vidas_kept->used[i], memory_order_relaxed) *
+				       slot_bytes(a));
+		atomic_store_explicit(&vidas_kept->used[i], 0, memory_order_relaxed);
+	}
+	memset(vidas_kept->deed, 0, sizeof(vidas_kept->deed));
+	vidas_kept->init_bytes = 0;
+	vidas_kept->fuse_fd = -1;
+	atomic_store_explicit(&vidas_kept->workers, 0, memory_order_relaxed);
+	atomic_store_explicit(&vidas_kept->mounted, false, memory_order_relaxed);
+}
+
 static void push(struct array *a, struct slot *s)
 {
 	memcpy(s->record, &a->free, sizeof(struct slot *));

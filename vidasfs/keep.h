@@ -50,8 +50,8 @@ struct vidas_kept {
 	_Atomic unsigned workers; /* so far */
 	_Atomic bool mounted;	  /* a worker that dies is to be followed by another */
 	_Atomic bool ending;	  /* ... not any more */
+	bool detached;		  /* nobody waits for the mount any more */
 	bool journal;		  /* the log is the journal */
-	bool hasty;		  /* workers crash at once: requests under way are given up */
 	int fuse_fd;
 	char mountpoint[PATH_MAX];
 	struct vidas_node *root;
@@ -66,6 +66,8 @@ extern struct vidas_kept *vidas_kept;
 int vidas_keep_init(void);
 /* In a new worker, before there are threads: finds the free records. */
 void vidas_keep_resume(void);
+/* Without a worker: nothing is kept any more, but where the mount and the log are. */
+void vidas_keep_reset(void);
 /* At the end of a worker: tells a leak detector where to look for what records lead to. */
 void vidas_keep_end(void);
 
@@ -114,6 +116,8 @@ struct fuse_session;
 void vidas_channel_note(const struct fuse_buf *buf);
 /* Begins on a connection that another worker had: libfuse is told what was agreed on then. */
 int vidas_channel_resume(struct fuse_session *se);
+/* Does this kernel do what comes next? */
+bool vidas_channel_resends(void);
 /* Has the kernel send again what nobody has answered. */
 void vidas_channel_resend(void);
 

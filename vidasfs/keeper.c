@@ -16,10 +16,10 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Workers that crash within this time of their start: after the first number of them in a row requests
- * under way are given up, since one of them may be what they crash of; after the second the mount is. */
+/* Workers that crash within this time of their start: after the first number of them in a row they start
+ * over, since a request under way may be what they crash of; after the second the mount is given up. */
 #define HASTE_US     (1000 * 1000)
-#define HASTE_GIVE   3u
+#define HASTE_OVER   3u
 #define HASTE_END    6u
 #define KEEPER_TITLE "vidas-keeper"
 
@@ -167,6 +167,20 @@ static int worker_run(struct job *j)
 	return err ? err : status;
 }
 
+/* What was under way or open fails from now on, and with it whoever believes to hold a lock. */
+static void start_over(const char *why)
+{
+	vidas_log(VIDAS_LOG_ERR, "%s: what programs have open here is lost, %s is mounted anew",
+		  why, vidas_kept->mountpoint);
+	if (umount2(vidas_kept->mountpoint, MNT_DETACH) < 0)
+		vidas_log(VIDAS_LOG_WARNING, "unmounting it: %s", strerror(errno));
+	for (size_t i = 0; i < left.count; i++)
+		if (!fds_have(&base, left.fd[i]))
+			close(left.fd[i]);
+	left.count = 0;
+	vidas_keep_reset();
+}
+
 static void rest(unsigned haste)
 {
 	const struct timespec ts = { .tv_nsec = 100 * 1000 * 1000 * (long)haste };
@@ -216,7 +230,6 @@ int vidas_keeper_run(int (*work)(void *arg), void *arg, int argc, char **argv)
 			haste = 0;
 		else
 			haste++;
-		vidas_kept->hasty = haste >= HASTE_GIVE;
 		if (haste >= HASTE_END) {
 			vidas_log(VIDAS_LOG_ERR, "workers crash again and again: the mount ends");
 			return EXIT_FAILURE;
@@ -225,5 +238,9 @@ int vidas_keeper_run(int (*work)(void *arg), void *arg, int argc, char **argv)
 		if (chdir("/") < 0)
 			vidas_log(VIDAS_LOG_WARNING, "leaving the directory: %s", strerror(errno));
 		fds_list(&left);
+		if (haste >= HASTE_OVER)
+			start_over("workers crash again and again");
+		else if (!vidas_channel_resends())
+			start_over("this kernel, older than 6.9, sends no request again");
 	}
 }

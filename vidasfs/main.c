@@ -367,12 +367,14 @@ out:
 static int begin(const struct vidas_options *o, int ready_fd)
 {
 	/* Before the mount: to resolve it afterwards is to ask ourselves. */
-	if (!realpath(o->mountpoint, vidas_kept->mountpoint))
+	if (!*vidas_kept->mountpoint && !realpath(o->mountpoint, vidas_kept->mountpoint))
 		return vidas_fail(-errno, "cannot mount on %s: %s", o->mountpoint, strerror(errno));
-	if (fuse_session_mount(vidas_fs.se, o->mountpoint) < 0)
+	if (fuse_session_mount(vidas_fs.se, vidas_kept->mountpoint) < 0)
 		return vidas_fail(-EIO, "cannot mount on %s: see the line above", o->mountpoint);
 	vidas_kept->fuse_fd = fuse_session_fd(vidas_fs.se);
-	detach(o, ready_fd);
+	if (!vidas_kept->detached)
+		detach(o, ready_fd);
+	vidas_kept->detached = true;
 	return 0;
 }
 
@@ -418,7 +420,7 @@ static int serve(void *arg)
 	sigset_t ends;
 	int err;
 
-	if (!first && vidas_kept->journal)
+	if (vidas_kept->journal)
 		log_to_journal(STDERR_FILENO);
 	vidas_log_init("vidasfs", o->debug ? VIDAS_LOG_DEBUG : VIDAS_LOG_INFO);
 	vidas_loop_block_signals(&ends);

@@ -97,6 +97,23 @@ for way in passthrough nopassthrough; do
 done
 refuses any grep -E 'ERROR|cannot|lost' "$VIDAS_TMP/vidasfs.log"
 
+# One that crashes again and again starts over: what was open is lost, and says so; the mount is there.
+helper 1
+is "" 1 open f rwc "$a/f"
+is "" 1 setlk f wr 0 1
+for _ in 1 2 3; do
+	pid=$(domain_pid "$VIDAS_TMP/1")
+	kill -ABRT "$pid"
+	wait_for 5 gone "$pid"
+	wait_for 10 domain_pid "$VIDAS_TMP/1"
+done
+wait_for 10 grep -q 'is mounted anew' "$VIDAS_TMP/vidasfs.log"
+wait_for 10 test -e "$a/f"
+is "error ENOTCONN" 1 setlk f wr 5 1
+helper_end 1
+echo new >"$a/f"
+same new "$(cat "$b/f")"
+
 # Unmounting ends worker and keeper; so does a signal to the keeper.
 for way in umount signal; do
 	worker_kill "$VIDAS_TMP/1"
