@@ -270,6 +270,42 @@ static void test_holes(void)
 	free(have);
 }
 
+/* Large, aligned, and in no cache: such reads go past it. */
+static void test_uncached(void)
+{
+	const size_t size = (3u << 20) + 4096 + 123;
+	char *want = malloc(size),
+	     *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct iovec iov = { .iov_base = page, .iov_len = size };
+	int fd;
+
+	CU_ASSERT_FATAL(want && page != MAP_FAILED);
+	for (size_t i = 0; i < size; i++)
+		want[i] = (char)(i * 2654435761u >> 13);
+	CU_ASSERT_EQUAL_FATAL(put_bytes("uncached", want, size), 0);
+	fd = open(in_root("uncached"), O_RDONLY);
+	for (int i = 0; i < 2; i++) {
+		CU_ASSERT_EQUAL(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+		memset(page, 0, size);
+		CU_ASSERT_EQUAL(get("uncached", page, size), (ssize_t)size);
+		CU_ASSERT(memcmp(want, page, size) == 0);
+		/* And beyond the end, from within. */
+		memset(page, 0, size);
+		CU_ASSERT_EQUAL(vidas_store_get(store, "uncached", 4096, &iov, 1, NULL, NULL),
+				(ssize_t)size - 4096);
+		CU_ASSERT(memcmp(want + 4096, page, size - 4096) == 0);
+	}
+	/* What was just written in place, and is in the cache alone. */
+	close(fd);
+	fd = open(in_root("uncached"), O_WRONLY);
+	CU_ASSERT_EQUAL(pwrite(fd, "new", 3, 2 << 20), 3);
+	close(fd);
+	CU_ASSERT_EQUAL(get("uncached", page, size), (ssize_t)size);
+	CU_ASSERT(memcmp(page + (2 << 20), "new", 3) == 0);
+	munmap(page, size);
+	free(want);
+}
+
 static void test_attributes(void)
 {
 	struct vidas_backend_stat st, suid = { .valid = VIDAS_BACKEND_MODE, .mode = 06755 };
@@ -381,6 +417,7 @@ static int run(void)
 		{ "kill", test_kill },
 		{ "lost memory", test_lost_memory },
 		{ "holes", test_holes },
+		{ "uncached", test_uncached },
 		{ "attributes", test_attributes },
 		{ "change by others", test_change_by_others },
 		{ "URLs", test_urls },

@@ -7,14 +7,14 @@ need unshare mountpoint
 [ -c /dev/fuse ] || skip "no /dev/fuse"
 [ -x "$VIDAS_SRC/build-deps/fuse3/libexec/passthrough_ll" ] ||
 	"$VIDAS_SRC/scripts/build-fuse" "$VIDAS_SRC/build-deps/fuse3" || skip "no passthrough_ll to compare with"
-"$VIDAS_SRC/bench/run" --build "$VIDAS_BUILD" --quick --csv "$VIDAS_TMP/rows.csv" data metadata
+"$VIDAS_SRC/bench/run" --build "$VIDAS_BUILD" --quick --csv "$VIDAS_TMP/rows.csv" data metadata cold
 python3 - "$VIDAS_TMP/rows.csv" <<'PY'
 import csv, sys
 rows = list(csv.DictReader(open(sys.argv[1])))
 # Without passthrough some kernels have no shared mmap; every judged row must have been measured.
 missing = [r["name"] for r in rows if not r["value"] and not ("mmap" in r["name"] and "nopassthrough" in r["name"])]
 assert not missing, f"not measured: {missing}"
-assert {r["group"] for r in rows} == {"files", "objects", "messages", "trees"}, rows
+assert {r["group"] for r in rows} == {"files", "objects", "messages", "trees", "cold"}, rows
 messages = [r for r in rows if r["group"] == "messages"]
 asked = [r["name"] for r in messages if r["name"].endswith("alone") and float(r["value"]) > 0]
 assert not asked, f"vidasd was asked for {asked}"
