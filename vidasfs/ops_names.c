@@ -163,6 +163,12 @@ static int make_at(fuse_req_t req, int dirfd, const char *name, const struct mak
 	return err;
 }
 
+/* mknod(2) makes a file if no kind is given. */
+static mode_t made_mode(const struct making *m)
+{
+	return m->mode & S_IFMT ? m->mode : S_IFREG | m->mode;
+}
+
 static void make(fuse_req_t req, fuse_ino_t parent, const char *name, const struct making *m)
 {
 	struct vidas_node *dir = vidas_node_of(parent);
@@ -181,6 +187,11 @@ static void make(fuse_req_t req, fuse_ino_t parent, const char *name, const stru
 		vidas_lease_changed(dir->key.branch, dir->key.ino, NAMES_AND_ATTRS);
 		vidas_lease_enter();
 		err = vidas_entry_fill(dir, fd, name, &e);
+		/* Another domain has put something else in its place: the kernel takes no other kind. */
+		if (!err && ((e.attr.st_mode ^ made_mode(m)) & S_IFMT)) {
+			vidas_node_forget(vidas_node_of(e.ino), 1);
+			err = -EEXIST;
+		}
 		if (!err && S_ISDIR(m->mode))
 			vidas_dir_new(dir, vidas_node_of(e.ino));
 		if (err)
@@ -391,6 +402,18 @@ out:
 	fuse_reply_err(req, -err);
 }
 
+/* The entry that the new name was, for a moment; counts a lookup. */
+static int link_replaced(struct vidas_node *n, int fd, struct fuse_entry_param *e)
+{
+	memset(e, 0, sizeof(*e));
+	if (fstat(fd, &e->attr) < 0)
+		return -errno;
+	if (vidas_node_enter(n->key.branch, &e->attr, -1) != n)
+		return -ESTALE;
+	e->ino = vidas_node_id(n);
+	return 0;
+}
+
 void vidas_op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
 {
 	struct vidas_node *n = vidas_node_of(ino), *dir = vidas_node_of(newparent);
@@ -416,6 +439,12 @@ void vidas_op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const c
 	vidas_lease_changed(b, n->key.ino, VIDAS_WIRE_RECALL_ATTRS);
 	vidas_lease_enter();
 	err = vidas_entry_fill(dir, dirfd, newname, &e);
+	if (err || e.ino != vidas_node_id(n)) {
+		/* Another domain has put something else in its place. */
+		if (!err)
+			vidas_node_forget(vidas_node_of(e.ino), 1);
+		err = link_replaced(n, fd, &e);
+	}
 	/* The kernel takes these over even if they were recalled on the way to it. */
 	e.attr_timeout = 0;
 	if (err)
