@@ -166,8 +166,6 @@ bool vidas_lease_hold_unknown(struct vidas_branch *b, uint64_t ino)
 
 double vidas_lease_known(struct vidas_node *n, bool held)
 {
-	if (mine && vidas_node_relaxed(n))
-		return allow(n);
 	return held && !atomic_load_explicit(&n->writers, memory_order_relaxed) ? allow(n) : 0;
 }
 

@@ -16,14 +16,34 @@ static bool plain(const char *name)
 	return *name && strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && !strchr(name, '/');
 }
 
-/* An inode that we had no node of, by its name; `e` has what it was a moment ago. */
+/* Its attributes: what is cached has to be read after the lease was taken. */
+static int entry_stat(struct vidas_node *dir, struct vidas_node *n, struct fuse_entry_param *e)
+{
+	int fd = vidas_fd_get(n), err;
+
+	if (fd < 0) {
+		err = fd;
+	} else {
+		vidas_relaxed_found(dir, n, fd);
+		err = vidas_lease_stat(n, fd, &e->attr, &e->attr_timeout);
+		vidas_fd_put(n);
+	}
+	if (err)
+		vidas_node_forget(n, 1);
+	return err;
+}
+
+/* An inode that we had no node of, by its name; `e` has what it was a moment ago. Whether it needs a
+ * lease is known once it has a node, if there are relaxed ones. */
 static int entry_meet(struct vidas_node *dir, int dirfd, const char *name,
 		      struct fuse_entry_param *e)
 {
 	struct vidas_branch *b = dir->key.branch;
+	bool relaxed =
+		atomic_load_explicit(&b->relaxed, memory_order_acquire) || vidas_node_relaxed(dir);
 	uint64_t ino = e->attr.st_ino;
-	bool held = vidas_lease_hold_unknown(b, ino);
-	int fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), err;
+	bool held = !relaxed && vidas_lease_hold_unknown(b, ino);
+	int fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC), err = 0;
 	struct vidas_node *n;
 
 	if (fd < 0)
@@ -37,11 +57,8 @@ static int entry_meet(struct vidas_node *dir, int dirfd, const char *name,
 	if (!n)
 		return -ENOMEM;
 	e->ino = vidas_node_id(n);
-	fd = vidas_fd_get(n);
-	if (fd >= 0) {
-		vidas_relaxed_found(dir, n, fd);
-		vidas_fd_put(n);
-	}
+	if (relaxed)
+		return entry_stat(dir, n, e);
 	e->attr_timeout = vidas_lease_known(n, held && e->attr.st_ino == ino);
 	return 0;
 }
@@ -51,7 +68,6 @@ int vidas_entry_fill(struct vidas_node *dir, int dirfd, const char *name,
 {
 	struct vidas_branch *b = dir->key.branch;
 	struct vidas_node *n;
-	int fd, err;
 
 	memset(e, 0, sizeof(*e));
 	e->entry_timeout = vidas_lease_names(dir);
@@ -61,18 +77,7 @@ int vidas_entry_fill(struct vidas_node *dir, int dirfd, const char *name,
 	if (!n)
 		return entry_meet(dir, dirfd, name, e);
 	e->ino = vidas_node_id(n);
-	/* What is cached has to be read after the lease was taken. */
-	fd = vidas_fd_get(n);
-	if (fd < 0) {
-		err = fd;
-	} else {
-		vidas_relaxed_found(dir, n, fd);
-		err = vidas_lease_stat(n, fd, &e->attr, &e->attr_timeout);
-		vidas_fd_put(n);
-	}
-	if (err)
-		vidas_node_forget(n, 1);
-	return err;
+	return entry_stat(dir, n, e);
 }
 
 static void reply_entry(fuse_req_t req, const struct fuse_entry_param *e)
