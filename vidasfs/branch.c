@@ -15,9 +15,12 @@
 /* How long unmounting waits for what is pushed then. */
 #define FLUSH_US (INT64_C(60) * 1000 * 1000)
 
+#define IDLE_SECONDS 3u
+
 static pthread_mutex_t attach_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct vidas_branch *branches;
+static bool closing; /* attach lock */
 
 void vidas_branch_ref(struct vidas_branch *b)
 {
@@ -35,10 +38,69 @@ static void branch_free(struct vidas_branch *b)
 	vidas_keep_free(VIDAS_KEPT_BRANCH, b);
 }
 
-void vidas_branch_put(struct vidas_branch *b)
+/* Under the list lock. */
+static void unlist(struct vidas_branch *b)
 {
 	struct vidas_branch **at;
+
+	for (at = &branches; *at != b; at = &(*at)->next)
+		;
+	*at = b->next;
+}
+
+/* True when there is nothing left to wait for. */
+static bool idle_end(struct vidas_branch *b)
+{
+	bool used, leave;
+
+	pthread_mutex_lock(&attach_lock);
+	pthread_mutex_lock(&list_lock);
+	used = atomic_load_explicit(&b->refs, memory_order_relaxed) > 0;
+	leave = !used && !closing && (b->hidden || vidas_connected(vidas_fs.v));
+	if (leave)
+		unlist(b);
+	if (used)
+		b->idling = false;
+	pthread_mutex_unlock(&list_lock);
+	if (leave)
+		branch_free(b);
+	used |= closing;
+	pthread_mutex_unlock(&attach_lock);
+	return used || leave;
+}
+
+static void *idle(void *arg)
+{
+	do
+		sleep(IDLE_SECONDS);
+	while (!idle_end(arg));
+	return NULL;
+}
+
+/* Under the list lock. */
+static bool idle_begin(struct vidas_branch *b)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	if (b->idling)
+		return true;
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	b->idling = !pthread_create(&thread, &attr, idle, b);
+	pthread_attr_destroy(&attr);
+	return b->idling;
+}
+
+/*
+ * A container that nobody uses any more is left a little later: the kernel forgets its directory with
+ * every recall of names, and asks for it again with the next path. And not without a vidasd, as it could
+ * not be attached again.
+ */
+void vidas_branch_put(struct vidas_branch *b)
+{
 	unsigned refs;
+	bool gone;
 
 	if (!b)
 		return;
@@ -48,18 +110,23 @@ void vidas_branch_put(struct vidas_branch *b)
 			    &b->refs, &refs, refs - 1, memory_order_acq_rel, memory_order_relaxed))
 			return;
 
+	vidas_loop_step_aside();
 	pthread_mutex_lock(&attach_lock);
 	pthread_mutex_lock(&list_lock);
-	if (atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) != 1) {
-		b = NULL;
-	} else {
-		for (at = &branches; *at != b; at = &(*at)->next)
-			;
-		*at = b->next;
-	}
+	gone = atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) == 1 &&
+	       (b->hidden || !idle_begin(b)) && !b->idling;
+	if (gone)
+		unlist(b);
 	pthread_mutex_unlock(&list_lock);
-	if (b)
+	if (gone)
 		branch_free(b);
+	pthread_mutex_unlock(&attach_lock);
+}
+
+void vidas_branches_close(void)
+{
+	pthread_mutex_lock(&attach_lock);
+	closing = true;
 	pthread_mutex_unlock(&attach_lock);
 }
 

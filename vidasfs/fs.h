@@ -81,6 +81,7 @@ struct vidas_branch {
 	struct vidas_branch *next; /* list lock */
 	_Atomic unsigned refs;	   /* 0 is reached under the list lock only */
 	bool hidden;		   /* list lock; destroyed, or not ours any more */
+	bool idling;		   /* list lock; a thread waits whether it stays unused */
 	struct vidas_tree *tree;   /* NULL: lost with a worker, and not to be had again */
 	int fd;			   /* the tree's */
 	uint64_t dev;
@@ -105,6 +106,7 @@ struct vidas_branch *vidas_branch_of(struct vidas_tree *t);
 struct vidas_branch *vidas_branch_any(void);
 /* Its name does not lead to it any more: it is another's, or nobody's. */
 void vidas_branch_hide(struct vidas_branch *b);
+void vidas_branches_close(void); /* from here on none is left: vidas_close() leaves them all */
 void vidas_branches_keep(char *const *names, size_t count); /* hides all others */
 /* Unmounted: pushes what is not in the stores yet, for a while; what is left is said in the log. Called
  * when no request is under way. */

@@ -449,6 +449,7 @@ out:
 	if (err)
 		vidas_log(VIDAS_LOG_ERR, "%s", vidas_fail_text());
 	vidas_locks_stop();
+	vidas_branches_close();
 	vidas_close(vidas_fs.v); /* leaves what is attached */
 	if (vidas_fs.se)
 		fuse_session_destroy(vidas_fs.se);

@@ -34,6 +34,11 @@ void vidas_events_waiting(struct vidas *v)
 		ev.waiting(ev.arg);
 }
 
+bool vidas_connected(const struct vidas *v)
+{
+	return atomic_load_explicit(&v->events_live, memory_order_relaxed);
+}
+
 static void recall_one(void *arg, uint64_t inode, uint32_t kinds)
 {
 	struct recall_to *to = arg;

@@ -140,6 +140,9 @@ struct vidas_tree_events {
  * nothing may be cached: vidas_tree_cache_*() say false. */
 int vidas_tree_events(struct vidas *v, const struct vidas_tree_events *ev);
 
+/* Is vidasd there, as far as is known without asking it? */
+bool vidas_connected(const struct vidas *v);
+
 /* Counters since vidas_open, for tests, benchmarks and `vidas stat`: messages sent to vidasd. */
 uint64_t vidas_messages(const struct vidas *v);
 

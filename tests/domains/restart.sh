@@ -41,8 +41,13 @@ same 400 "$(cat "$a/work/f400")"
 chmod 755 "$a/open"
 same 755 "$(stat -c %a "$b/open")"
 
-# Unmounting needs no vidasd, and waits for none.
+# A path that was not used for a while: its container is attached still, as it could not be again without vidasd.
 vidasd_kill
+sleep 6
+timeout 60 mkdir "$b/late" || fail "mkdir without a vidasd: status $?"
+[ -d "$a/late" ] || fail "a domain does not see what another made without a vidasd"
+
+# Unmounting needs no vidasd, and waits for none.
 for d in 1 2; do
 	pid=$(domain_pid "$VIDAS_TMP/$d")
 	domain_umount "$VIDAS_TMP/$d"

@@ -8,7 +8,7 @@ need setfattr flock
 
 two_domains
 vidasd_stop
-vidasd_start --filters "retry,fault=rate:0%+delay:3s+ops:get/put/list"
+vidasd_start --filters "retry,fault=rate:0%+delay:5s+ops:get/put/list"
 mkdir "$VIDAS_TMP/store"
 seq 1000 >"$VIDAS_TMP/store/slow"
 admin container create rooted --domains 1,2 --root "file://$VIDAS_TMP/store" >/dev/null
@@ -18,7 +18,7 @@ wait_for 20 test -d "$rooted"
 # Names nobody has asked for yet: each is a request of its own.
 others_go_on() { # WHAT PID
 	local i
-	for i in $(seq 300); do : >"$a/$1-$i" && rm "$a/$1-$i" || fail "$1: $i"; done
+	for i in $(seq 80); do : >"$a/$1-$i" && rm "$a/$1-$i" || fail "$1: $i"; done
 	kill -0 "$2" 2>/dev/null || fail "$1 was done before the others: it was to take seconds"
 }
 
@@ -33,7 +33,7 @@ sync "$rooted/new" & waiting=$!
 sleep 0.2; others_go_on fsync $waiting; wait $waiting
 
 : >"$a/lock"
-flock "$b/lock" sleep 3 & holder=$!
+flock "$b/lock" sleep 5 & holder=$!
 sleep 0.3
 flock "$a/lock" true & waiting=$!
 sleep 0.2; others_go_on lock $waiting; wait $waiting $holder
