@@ -43,7 +43,7 @@ domain_mount() {
 domain_pid() {
 	local p
 	for p in /proc/[0-9]*; do
-		if [ "$(tr '\0' ' ' <"$p/cmdline" 2>/dev/null | awk '$1 ~ /vidasfs$/ { print $NF }')" = "$1" ]; then
+		if [ "$({ tr '\0' ' ' <"$p/cmdline"; } 2>/dev/null | awk '$1 ~ /vidasfs$/ { print $NF }')" = "$1" ]; then
 			echo "${p#/proc/}"
 			return
 		fi
