@@ -5,9 +5,13 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define COPY_MAX ((size_t)8 << 20) /* at once, of a file that may have to be fetched for it */
+
+#define PARTIAL_STEP_NS 1000000
+#define PARTIAL_STEPS	100
 
 int vidas_handle_fd(struct vidas_handle *h)
 {
@@ -127,11 +131,38 @@ void vidas_handle_resume(struct vidas_handle *h)
 	n->partial_opens += h->partial;
 }
 
+/* What is mapped by an open for both is to be the pool's memory. A close that is under way, of a reader
+ * from before all of it was there, is waited for; one that stays open is not. */
+static void wait_partial(struct vidas_node *n)
+{
+	const struct timespec t = { .tv_nsec = PARTIAL_STEP_NS };
+	unsigned opens = 1;
+
+	for (int i = 0; opens && i < PARTIAL_STEPS; i++) {
+		pthread_mutex_lock(&n->lock);
+		opens = n->partial_opens;
+		pthread_mutex_unlock(&n->lock);
+		if (opens)
+			nanosleep(&t, NULL);
+	}
+	if (opens)
+		vidas_log(
+			VIDAS_LOG_NOTICE,
+			"container %s: a file is opened for reading and writing while opens from "
+			"before all of it was fetched live: without passthrough, and what it maps "
+			"is not coherent with other domains",
+			n->key.branch->name);
+}
+
 /* In the way in which the file is open already, if it is. */
 static int backing_open(struct vidas_handle *h, int fd, const uint64_t *generation)
 {
 	bool partial = generation;
-	int err = vidas_backing_open(h->node, fd, &partial);
+	int err;
+
+	if (!partial && maps_written(h) && vidas_fs.passthrough)
+		wait_partial(h->node);
+	err = vidas_backing_open(h->node, fd, &partial);
 
 	if (err == -EAGAIN) {
 		err = vidas_file_ready(h->node, fd, NULL);
