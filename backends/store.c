@@ -2,15 +2,27 @@
 #include "backends/store.h"
 
 #include <limits.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 #include "backends/filters/filter.h"
 #include "backends/registry.h"
 #include "backends/url.h"
 #include "pool/base/base.h"
 
+/* A put that is under way; lives on its caller's stack. */
+struct putting {
+	struct putting *prev, *next;
+	const char *key;
+	uint64_t size_bytes;
+	_Atomic uint64_t moved;
+};
+
 struct vidas_store {
+	pthread_mutex_t lock; /* of the list; nothing is taken under it */
+	struct putting *puts;
 	struct vidas_layer top;
 	struct vidas_backend_host host;
 	char scheme[32];
@@ -69,6 +81,7 @@ int vidas_store_open(const char *url, const char *filters, struct vidas_store **
 	s = calloc(1, sizeof(*s) + 2 * strlen(url) + 1);
 	if (!s)
 		return vidas_fail(-ENOMEM, "no memory");
+	pthread_mutex_init(&s->lock, NULL);
 	memcpy(s->scheme, url, (size_t)(mark - url));
 	vidas_url_redact(url, s->url, 2 * strlen(url) + 1);
 	s->host = (struct vidas_backend_host){
@@ -89,8 +102,10 @@ int vidas_store_open(const char *url, const char *filters, struct vidas_store **
 	if (!err)
 		*out = s;
 out:
-	if (err)
+	if (err) {
+		pthread_mutex_destroy(&s->lock);
 		free(s);
+	}
 	return (int)done("open", err);
 }
 
@@ -99,6 +114,7 @@ void vidas_store_close(struct vidas_store *s)
 	if (!s)
 		return;
 	s->top.ops.close(s->top.be);
+	pthread_mutex_destroy(&s->lock);
 	free(s);
 }
 
@@ -170,6 +186,51 @@ ssize_t vidas_store_get(struct vidas_store *s, const char *key, uint64_t offset,
 		    s->top.ops.get(s->top.be, key, offset, iov, iovcnt, version(expect), seen));
 }
 
+static int put_watched(struct vidas_store *s, const char *key, struct vidas_backend_put *put,
+		       struct vidas_backend_version *now)
+{
+	struct putting p = { .key = key, .size_bytes = put->size_bytes };
+	int err;
+
+	put->moved = &p.moved;
+	pthread_mutex_lock(&s->lock);
+	DL_APPEND(s->puts, &p);
+	pthread_mutex_unlock(&s->lock);
+	err = s->top.ops.put(s->top.be, key, put, now);
+	pthread_mutex_lock(&s->lock);
+	DL_DELETE(s->puts, &p);
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}
+
+static bool is_below(const char *key, const char *above)
+{
+	size_t size = strlen(above);
+
+	return !size || (strncmp(key, above, size) == 0 && (!key[size] || key[size] == '/'));
+}
+
+int vidas_store_progress(struct vidas_store *s, const char *key, uint64_t *sent_bytes,
+			 uint64_t *all_bytes)
+{
+	struct putting *p;
+	int err = -ENOENT;
+
+	*sent_bytes = *all_bytes = 0;
+	pthread_mutex_lock(&s->lock);
+	DL_FOREACH(s->puts, p) {
+		uint64_t moved = atomic_load_explicit(&p->moved, memory_order_relaxed);
+
+		if (!is_below(p->key, key))
+			continue;
+		*sent_bytes += moved < p->size_bytes ? moved : p->size_bytes;
+		*all_bytes += p->size_bytes;
+		err = 0;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}
+
 int vidas_store_put(struct vidas_store *s, const char *key, const struct vidas_backend_put *put,
 		    struct vidas_backend_version *now)
 {
@@ -182,7 +243,7 @@ int vidas_store_put(struct vidas_store *s, const char *key, const struct vidas_b
 		err = vidas_fail(-EINVAL, "put: that is not what a key can be expected to have");
 	if (!err && size != put->size_bytes)
 		err = vidas_fail(-EINVAL, "put: the pieces are not as long as the whole");
-	return err ? err : (int)done("put", s->top.ops.put(s->top.be, key, &copy, now));
+	return err ? err : (int)done("put", put_watched(s, key, &copy, now));
 }
 
 int vidas_store_remove(struct vidas_store *s, const char *key,

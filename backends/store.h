@@ -48,6 +48,11 @@ ssize_t vidas_store_put_range(struct vidas_store *s, const char *key, uint64_t o
 int vidas_store_set_attrs(struct vidas_store *s, const char *key,
 			  const struct vidas_backend_stat *attrs);
 
+/* The puts of `key`, and of what is below it ("" all), that are under way now: bytes that are sent, as
+ * far as the backend tells, and of how many. 0, or -ENOENT none is. */
+int vidas_store_progress(struct vidas_store *s, const char *key, uint64_t *sent_bytes,
+			 uint64_t *all_bytes);
+
 /* What the backend and the filters say of themselves, in words; see describe in <vidas/backend.h>. */
 void vidas_store_describe(struct vidas_store *s,
 			  void (*say)(void *arg, const char *what, const char *how), void *arg);

@@ -4,9 +4,12 @@
  * they need no connection and no privilege beyond the file's own.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/xattr.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "pool/base/base.h"
@@ -51,10 +54,88 @@ static int set_all(const char *attr, const char *value, int argc, char **argv)
 	return status;
 }
 
+/* One who looks on while another thread waits for the flush. */
+struct watch {
+	int argc;
+	char **argv;
+	int status;
+	pthread_mutex_t lock;
+	pthread_cond_t over;
+	bool done;
+};
+
+static void *flush_watched(void *arg)
+{
+	struct watch *w = arg;
+	int status = set_all("flush", "1", w->argc, w->argv);
+
+	pthread_mutex_lock(&w->lock);
+	w->status = status;
+	w->done = true;
+	pthread_cond_signal(&w->over);
+	pthread_mutex_unlock(&w->lock);
+	return NULL;
+}
+
+/* "pushed N of M bytes" of each path, on one line that is written again and again. */
+static void progress_print(const struct watch *w)
+{
+	bool terminal = isatty(STDERR_FILENO);
+	char value[4096], name[128];
+	const char *at;
+	unsigned long long sent, all;
+
+	for (int i = 0; i < w->argc; i++) {
+		ssize_t n = getxattr(w->argv[i], xattr_name("locality", name, sizeof(name)), value,
+				     sizeof(value) - 1);
+
+		value[n < 0 ? 0 : n] = '\0';
+		at = strstr(value, "pushed ");
+		if (at && sscanf(at, "pushed %llu of %llu", &sent, &all) == 2)
+			fprintf(stderr, "%s%s: %llu of %llu MiB%s", terminal ? "\r" : "",
+				w->argv[i], sent >> 20, all >> 20, terminal ? "\033[K" : "\n");
+	}
+}
+
+static int flush_with_progress(int argc, char **argv)
+{
+	struct watch w = { .argc = argc,
+			   .argv = argv,
+			   .lock = PTHREAD_MUTEX_INITIALIZER,
+			   .over = PTHREAD_COND_INITIALIZER };
+	struct timespec until;
+	pthread_t thread;
+	int err = pthread_create(&thread, NULL, flush_watched, &w);
+
+	if (err)
+		return cli_fail(-err, "cannot start a thread");
+	clock_gettime(CLOCK_REALTIME, &until);
+	pthread_mutex_lock(&w.lock);
+	while (!w.done) {
+		until.tv_sec++;
+		if (pthread_cond_timedwait(&w.over, &w.lock, &until) != ETIMEDOUT)
+			continue;
+		pthread_mutex_unlock(&w.lock);
+		progress_print(&w);
+		pthread_mutex_lock(&w.lock);
+	}
+	pthread_mutex_unlock(&w.lock);
+	pthread_join(thread, NULL);
+	if (isatty(STDERR_FILENO))
+		fputs("\r\033[K", stderr);
+	return w.status;
+}
+
 int cli_flush(struct cli *cli, int argc, char **argv)
 {
+	bool progress = argc && strcmp(argv[0], "--progress") == 0;
+
 	(void)cli;
-	return argc ? set_all("flush", "1", argc, argv) : cli_usage("flush", "wants a path");
+	argc -= progress;
+	argv += progress;
+	if (!argc)
+		return cli_usage("flush", "wants a path");
+	return progress ? flush_with_progress(argc, argv) : set_all("flush", "1", argc, argv);
 }
 
 int cli_update(struct cli *cli, int argc, char **argv)

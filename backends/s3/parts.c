@@ -61,10 +61,14 @@ static int part_new(struct sending *s, unsigned number, struct s3_request **out)
 	if (part_same(s, bytes)) {
 		err = vidas_s3_upload_copy(&s->u, number, s->u.name, s->offset, bytes, out);
 		s->copied_bytes += bytes;
+		if (s->put->moved) /* what is there needs no way */
+			atomic_fetch_add_explicit(s->put->moved, bytes, memory_order_relaxed);
 	} else {
 		err = vidas_s3_upload_part(&s->u, number, &s->cursor, bytes, out);
 		if (!err)
 			(*out)->digest = &s->digest[s->offset / s->u.be->config.part_bytes];
+		if (!err)
+			(*out)->moved = s->put->moved;
 	}
 	vidas_s3_cursor_skip(&s->cursor, bytes);
 	s->offset += bytes;
@@ -124,6 +128,8 @@ static int parts_try(struct sending *s, const struct vidas_backend_stat *st, con
 
 	s->cursor = (struct s3_cursor){ .iov = s->put->iov, .left = s->put->iovcnt };
 	s->offset = s->copied_bytes = 0;
+	if (s->put->moved)
+		atomic_store_explicit(s->put->moved, 0, memory_order_relaxed);
 	s->u = (struct s3_upload){ .be = be };
 	if (!err)
 		err = vidas_s3_upload_begin(&s->u, be, name, st, NULL);

@@ -119,6 +119,7 @@ static int whole_put(struct vidas_backend *be, const char *key, const struct vid
 		goto out;
 	r->body = (struct s3_cursor){ .iov = put->iov, .left = put->iovcnt };
 	r->body_bytes = put->size_bytes;
+	r->moved = put->moved;
 	r->hash = be->etag_is_md5 && (be->config.verify == S3_VERIFY_ALL ||
 				      put->size_bytes <= 2 * be->config.part_bytes);
 	err = vidas_s3_run(r);

@@ -117,6 +117,21 @@ void vidas_s3_cursor_read(struct s3_cursor *c, char *buf, size_t bytes)
 	cursor_copy(c, buf, bytes, false);
 }
 
+/* For who looks on: bytes of the put that are on their way; all of this request again. */
+static void count(struct s3_request *r, uint64_t bytes)
+{
+	if (r->moved)
+		atomic_fetch_add_explicit(r->moved, bytes, memory_order_relaxed);
+	r->counted += bytes;
+}
+
+static void count_again(struct s3_request *r)
+{
+	if (r->moved)
+		atomic_fetch_sub_explicit(r->moved, r->counted, memory_order_relaxed);
+	r->counted = 0;
+}
+
 /* The hash is made of curl's own copy: the pool's memory is read once, others may change it. */
 static size_t on_read(char *buf, size_t one, size_t size, void *arg)
 {
@@ -129,6 +144,7 @@ static size_t on_read(char *buf, size_t one, size_t size, void *arg)
 	cursor_copy(&r->at, buf, size, false);
 	vidas_s3_hash_feed(r, buf, size);
 	r->done_bytes += size;
+	count(r, size);
 	return size;
 }
 
@@ -141,6 +157,7 @@ static int on_seek(void *arg, curl_off_t offset, int origin)
 		return CURL_SEEKFUNC_CANTSEEK;
 	r->at = r->body;
 	r->done_bytes = 0;
+	count_again(r);
 	return vidas_s3_hash_again(r) ? CURL_SEEKFUNC_OK : CURL_SEEKFUNC_FAIL;
 }
 
@@ -366,6 +383,7 @@ int vidas_s3_request_arm(struct s3_request *r)
 	int err = -ENOMEM;
 
 	vidas_s3_reply_clear(&r->reply);
+	count_again(r);
 	r->easy = vidas_s3_easy_take(r->be);
 	if (!r->easy)
 		goto out;

@@ -152,9 +152,10 @@ struct s3_request {
 	XXH128_hash_t *
 		digest; /* wanted of each block (config.part_bytes) that is sent or comes; NULL no */
 	bool keep;	/* reply.keep is wanted */
-	long accept;	/* a status >= 300 that is no failure here: 404, 412, 416 */
-	bool once;	/* never tried again */
-	bool long_wait; /* the server works before it answers (complete, copy) */
+	_Atomic uint64_t *moved; /* of the put that this is part of, or NULL */
+	long accept;		 /* a status >= 300 that is no failure here: 404, 412, 416 */
+	bool once;		 /* never tried again */
+	bool long_wait;		 /* the server works before it answers (complete, copy) */
 
 	int err; /* outcome, see run.c */
 	struct s3_reply reply;
@@ -167,7 +168,7 @@ struct s3_request {
 	struct curl_slist *sent_headers;
 	void *md; /* EVP_MD_CTX */
 	XXH3_state_t *xxh;
-	uint64_t digested;
+	uint64_t digested, counted; /* counted: in *moved */
 	struct s3_cursor at;
 	uint64_t done_bytes;
 	uint8_t *copy;	    /* of a small body */

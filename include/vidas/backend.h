@@ -87,6 +87,9 @@ struct vidas_backend_put {
 	/* only if the key still has this, else -ESTALE (also if it is gone); NULL: whatever is there */
 	const struct vidas_backend_version *expect;
 	int must_not_exist; /* only if there is no such key (-EEXIST) */
+	/* If not NULL: bytes are added as they are sent, for who looks on; what is sent again is
+	 * taken back before. */
+	_Atomic uint64_t *moved;
 };
 
 /* Ways of the host that a backend may use; lives as long as the backend. */

@@ -91,12 +91,35 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return ("<ListBucketResult><IsTruncated>false</IsTruncated>%s</ListBucketResult>" % "".join(
             f"<Contents><Key>{n}</Key><Size>1</Size></Contents>" for n in names)).encode()
 
+    def upload(self, name, query, data):
+        etag = '"%s"' % hashlib.md5(data).hexdigest()
+        if self.command == "PUT":
+            objects.setdefault(query["uploadId"], {})[int(query["partNumber"])] = data
+            return self.answer(200, ETag=etag)
+        if self.command == "POST" and "uploadId" in query:
+            parts = objects.pop(query["uploadId"])
+            objects[name] = b"".join(parts[n] for n in sorted(parts))
+            return self.answer(200, b"<R><ETag>%s</ETag></R>" % hashlib.md5(objects[name]).hexdigest().encode())
+        if self.command == "POST":
+            return self.answer(200, b"<R><UploadId>upload of %s</UploadId></R>" % name.encode())
+        self.answer(204)
+
+    def body(self, size, pause):
+        parts = []
+        while size > 0:
+            parts.append(self.rfile.read(min(size, 1 << 20)))
+            size -= len(parts[-1]) or size
+            time.sleep(pause)
+        return b"".join(parts)
+
     def handle_one(self):
         url = urllib.parse.urlsplit(self.path)
         bucket, _, key = url.path.lstrip("/").partition("/")
-        data = self.rfile.read(int(self.headers["Content-Length"] or 0))
+        data = self.body(int(self.headers["Content-Length"] or 0), 0.1 if bucket == "slow" else 0)
         if self.fault(bucket, url.query):
             return
+        if "uploads=" in url.query or "uploadId=" in url.query:
+            return self.upload(bucket + "/" + key, dict(urllib.parse.parse_qsl(url.query)), data)
         if url.query:
             return self.answer(200, self.listing(bucket, urllib.parse.parse_qs(url.query).get("prefix", [""])[0]))
         name = bucket + "/" + key
