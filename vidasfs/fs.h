@@ -50,6 +50,7 @@ struct vidas_options {
 	unsigned timeout_seconds;
 	char *consistency; /* where no policy says otherwise; NULL: strict */
 	unsigned relaxed_seconds;
+	unsigned wait_seconds; /* for a message */
 	int nopassthrough;
 	int foreground, debug, help, version;
 	char *mountpoint;
@@ -76,7 +77,8 @@ struct vidas_fs {
 };
 extern struct vidas_fs vidas_fs;
 
-/* An attached container. Lives as long as a node of it, or a request, has it. Kept (keep.h). */
+/* An attached container. Lives as long as a node of it, or a request, has it, and a little longer. Kept
+ * (keep.h). */
 struct vidas_branch {
 	struct vidas_branch *next; /* list lock */
 	_Atomic unsigned refs;	   /* 0 is reached under the list lock only */
@@ -135,6 +137,7 @@ void vidas_names_free(struct vidas_names *n);
 
 struct vidas_attr;	 /* pool/policy/attr.h */
 struct vidas_lock_owner; /* lock.c */
+struct vidas_poller;	 /* notify.c */
 struct vidas_window;	 /* io.c */
 struct vidas_partial;	 /* partial.c */
 
@@ -311,8 +314,9 @@ struct vidas_handle {
 	bool partial; /* counts in the node's partial_opens */
 	_Atomic bool whole;
 	uint64_t generation;
-	bool direct;  /* the kernel caches no pages of it */
-	bool noflush; /* the kernel was told to keep closes to itself */
+	bool direct;		     /* the kernel caches no pages of it */
+	bool noflush;		     /* the kernel was told to keep closes to itself */
+	struct vidas_poller *poller; /* notify.c */
 	pthread_mutex_t lock;
 	int fd; /* lock; -1 until vidas_handle_fd() */
 };
@@ -346,6 +350,8 @@ int vidas_backing_open(struct vidas_node *n, int fd, bool *partial);
 /* What the kernel is told of an open in passthrough. */
 void vidas_backing_tell(const struct vidas_node *n, struct fuse_file_info *fi);
 void vidas_backing_close(struct vidas_node *n);
+/* Are files of its container opened in passthrough, for all we know? */
+bool vidas_passes_through(const struct vidas_node *n);
 /* Says once for all that there is none, why, and what is lost by it. */
 void vidas_backing_none(int level, const char *where, const char *why);
 
@@ -419,6 +425,13 @@ void vidas_file_touched(struct vidas_node *n, int fd);
 /* Is the effective policy `name` of the node `value`? */
 bool vidas_node_policy(struct vidas_node *n, const char *name, const char *value);
 
+/* Messages (notify.c): what the attributes `notify` and `wait` do. wait answers the request itself,
+ * when a message has come, -o wait_timeout= is over, or the caller is interrupted. */
+int vidas_notify_send(struct vidas_node *n, const void *message, size_t size);
+void vidas_notify_wait(fuse_req_t req, struct vidas_node *n, size_t size);
+void vidas_notify_release(struct vidas_handle *h); /* the last close */
+void vidas_notify_stop(void);			   /* nobody is answered any more */
+
 /* Operations, by file */
 void vidas_op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
 void vidas_op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup);
@@ -465,6 +478,9 @@ void vidas_op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		   struct fuse_file_info *fi);
 void vidas_op_write_buf(fuse_req_t req, fuse_ino_t ino, struct fuse_bufvec *bufv, off_t off,
 			struct fuse_file_info *fi);
+
+void vidas_op_poll(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi,
+		   struct fuse_pollhandle *ph);
 
 void vidas_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
 void vidas_op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,

@@ -39,6 +39,7 @@ static const char usage[] =
 	"  -o ro              read-only\n"
 	"  -o consistency=relaxed       where no policy says otherwise (docs/consistency.md)\n"
 	"  -o relaxed_timeout=SECONDS  for how long names and attributes that are relaxed are cached (10)\n"
+	"  -o wait_timeout=SECONDS     how long `getfattr -n user.vidas.wait` waits for a message (3600)\n"
 	"  -o nopassthrough   reads and writes go through vidasfs\n"
 	"  -o timeout=SECONDS how long a request waits for a vidasd that does not answer (30)\n"
 	"  -o log=FILE        the log, once in the background (default: the journal)\n"
@@ -176,6 +177,7 @@ static const struct fuse_lowlevel_ops operations = {
 	.fallocate = vidas_op_fallocate,
 	.copy_file_range = vidas_op_copy_file_range,
 	.lseek = vidas_op_lseek,
+	.poll = vidas_op_poll,
 };
 
 static void fuse_says(enum fuse_log_level level, const char *fmt, va_list args)
@@ -444,6 +446,7 @@ static int serve(void *arg)
 		fuse_session_unmount(vidas_fs.se);
 	else
 		unmount();
+	vidas_notify_stop();
 	vidas_branches_flush();
 out:
 	if (err)

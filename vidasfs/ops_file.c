@@ -76,6 +76,7 @@ static void handle_free(struct vidas_handle *h)
 	int fd;
 
 	vidas_locks_release(h);
+	vidas_notify_release(h);
 	if (maps_written(h)) {
 		fd = vidas_fd_get(n);
 		if (fd >= 0) {
@@ -120,6 +121,7 @@ void vidas_handle_resume(struct vidas_handle *h)
 	struct stat st;
 
 	pthread_mutex_init(&h->lock, NULL);
+	h->poller = NULL;
 	vidas_node_ref(n);
 	vidas_fd_pin(n);
 	if (h->fd >= 0 && (fstat(h->fd, &st) < 0 || st.st_ino != n->key.ino))

@@ -10,6 +10,8 @@
 
 #define RELAXED_SECONDS	    10u
 #define RELAXED_SECONDS_MAX 3600u
+#define WAIT_SECONDS	    3600u
+#define WAIT_SECONDS_MAX    (7u * 86400u)
 
 #define OPTION(template, field)                                    \
 	{                                                          \
@@ -33,6 +35,7 @@ static const struct fuse_opt spec[] = {
 	OPTION("timeout=%u", timeout_seconds),
 	OPTION("consistency=%s", consistency),
 	OPTION("relaxed_timeout=%u", relaxed_seconds),
+	OPTION("wait_timeout=%u", wait_seconds),
 	OPTION("nopassthrough", nopassthrough),
 	OPTION("-f", foreground),
 	OPTION("-d", debug),
@@ -127,12 +130,15 @@ static int check(const struct vidas_options *o)
 		return fail("consistency=%s is neither strict nor relaxed", o->consistency);
 	if (!o->relaxed_seconds || o->relaxed_seconds > RELAXED_SECONDS_MAX)
 		return fail("relaxed_timeout=%s is 1 to 3600 seconds", "");
+	if (!o->wait_seconds || o->wait_seconds > WAIT_SECONDS_MAX)
+		return fail("wait_timeout=%s is 1 to 604800 seconds", "");
 	return 0;
 }
 
 int vidas_options_parse(struct fuse_args *args, struct vidas_options *o)
 {
 	o->relaxed_seconds = RELAXED_SECONDS;
+	o->wait_seconds = WAIT_SECONDS;
 	if (fuse_opt_parse(args, o, spec, each) < 0 || check(o) < 0)
 		return -EINVAL;
 	return 0;

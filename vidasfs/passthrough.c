@@ -17,6 +17,12 @@ void vidas_backing_none(int level, const char *where, const char *why)
 				  "cannot be mapped for writing by several (MAP_SHARED)");
 }
 
+bool vidas_passes_through(const struct vidas_node *n)
+{
+	return vidas_fs.passthrough &&
+	       !atomic_load_explicit(&n->key.branch->no_passthrough, memory_order_relaxed);
+}
+
 #if VIDAS_FUSE_PASSTHROUGH
 
 /* <linux/fuse.h> of 6.9; Debian 12 has an older one. */

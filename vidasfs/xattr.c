@@ -77,6 +77,13 @@ void vidas_op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t 
 		fuse_reply_err(req, ENODATA);
 		return;
 	}
+	if (a.attr && a.attr->kind == VIDAS_ATTR_MESSAGE) {
+		if (!strcmp(a.attr->name, "wait"))
+			vidas_notify_wait(req, n, size);
+		else
+			fuse_reply_err(req, ENODATA);
+		return;
+	}
 	a.out = malloc(XATTR_SIZE_MAX);
 	fd = a.out ? vidas_fd_get(n) : -ENOMEM;
 	if (fd < 0) {
@@ -189,6 +196,8 @@ static int set_ours(struct vidas_node *n, int fd, struct asked *a)
 
 	if (err)
 		return err;
+	if (a->attr->kind == VIDAS_ATTR_MESSAGE)
+		return vidas_notify_send(n, a->value, a->size);
 	if (a->attr->kind == VIDAS_ATTR_POLICY)
 		return policy_set(n, fd, a);
 	return vidas_node_ask(n, ask_set, a);
@@ -270,6 +279,7 @@ static int remove_ours(struct vidas_node *n, int fd, struct asked *a)
 	case VIDAS_ATTR_CONTAINER:
 		return vidas_node_ask(n, ask_remove, a);
 	case VIDAS_ATTR_ACTION:
+	case VIDAS_ATTR_MESSAGE:
 		return -ENODATA;
 	case VIDAS_ATTR_INFO:
 		break;

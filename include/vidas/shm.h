@@ -55,7 +55,9 @@ struct vidas_shm_resource {
 	_Atomic uint32_t range_lock;	/* guards range[] */
 	_Atomic uint32_t range_event;	/* futex: counts releases */
 	_Atomic uint32_t range_waiters; /* a hint: 0 saves the wake-up call */
-	uint8_t pad1[52];
+	_Atomic uint32_t notify_event;	/* futex: counts messages sent to any of its objects */
+	_Atomic uint32_t notify_waiters;
+	uint8_t pad1[44];
 
 	struct vidas_shm_range range[VIDAS_SHM_RANGES];
 	uint8_t pad2[4096 - 128 - VIDAS_SHM_RANGES * 32];

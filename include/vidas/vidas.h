@@ -70,6 +70,11 @@ struct vidas_object; /* a joined object */
 #define VIDAS_MESSAGE_MAX    4096 /* bytes of a notification */
 #define VIDAS_DOMAINS_MAX    64	  /* entries of a container's list of domains */
 
+/* With this offset, and size 0, an object has no bytes (its data is NULL) and is on any file, also an
+ * empty one: it is there for its messages, which are those that `setfattr -n user.vidas.notify` sends
+ * and `getfattr -n user.vidas.wait` takes, and for its attributes. */
+#define VIDAS_MESSAGES INT64_MAX
+
 #define VIDAS_FOREVER INT64_C(-1) /* a timeout that never ends; timeouts are in microseconds */
 
 /* Connections -------------------------------------------------------------------------------- */
@@ -196,7 +201,7 @@ VIDAS_API ssize_t vidas_object_getattr(struct vidas_object *o, const char *name,
 VIDAS_API int vidas_object_setattr(struct vidas_object *o, const char *name, const void *value,
 				   size_t size);
 
-/* The "data" attribute without a copy or a string compare; never NULL. */
+/* The "data" attribute without a copy or a string compare; NULL with VIDAS_MESSAGES only. */
 VIDAS_API void *vidas_object_data(struct vidas_object *o);
 VIDAS_API uint64_t vidas_object_size(const struct vidas_object *o);
 
@@ -241,7 +246,8 @@ VIDAS_API int vidas_object_update(struct vidas_object *o);
 
 /*
  * Sends a message of `size` (0..4096) bytes to the object. Messages are kept in order and each is
- * taken by one waiter. Waits up to `timeout_us` while the object's ring (32 KiB) is full:
+ * taken by one waiter; and whoever polls the file on /vidas for POLLPRI, in whichever domain, is woken
+ * (docs/consistency.md). Waits up to `timeout_us` while the object's ring (32 KiB) is full:
  * -EAGAIN with 0, else -ETIMEDOUT.
  */
 VIDAS_API int vidas_object_notify(struct vidas_object *o, const void *msg, size_t size,

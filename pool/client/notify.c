@@ -2,6 +2,8 @@
 /* Notifications: the ring's two ends, with waiting. */
 #include "pool/client/object.h"
 
+#include <limits.h>
+
 /* A place to wait: woken through `event` when `ready` may have become true. */
 struct place {
 	_Atomic uint32_t *event, *waiters;
@@ -42,17 +44,34 @@ static int writable(const struct vidas_object *o)
 		       0;
 }
 
+/* Those who wait for a message to any object of the file. */
+static void announce(struct vidas_shm_resource *r)
+{
+	atomic_fetch_add_explicit(&r->notify_event, 1, memory_order_seq_cst);
+	if (atomic_load_explicit(&r->notify_waiters, memory_order_seq_cst))
+		vidas_futex_wake(&r->notify_event, INT_MAX);
+}
+
+static int put(struct vidas_object *o, const void *msg, size_t size)
+{
+	struct vidas_owner me = vidas_object_owner(o);
+	int err = vidas_ring_put(o->shm, &me, msg, size);
+
+	if (!err)
+		announce(o->resource_shm);
+	return err;
+}
+
 int vidas_object_notify(struct vidas_object *o, const void *msg, size_t size, int64_t timeout_us)
 {
 	const struct place room = { &o->shm->head_event, &o->shm->head_waiters, vidas_ring_room };
-	struct vidas_owner me = vidas_object_owner(o);
 	int64_t deadline_us = VIDAS_FOREVER;
 	int err = writable(o);
 
 	if (!err && size > VIDAS_MESSAGE_MAX)
 		err = vidas_fail(-EMSGSIZE, "a message may have %d bytes", VIDAS_MESSAGE_MAX);
 	if (!err)
-		err = vidas_ring_put(o->shm, &me, msg, size);
+		err = put(o, msg, size);
 	if (err != -EAGAIN)
 		return err;
 	if (!timeout_us)
@@ -60,8 +79,7 @@ int vidas_object_notify(struct vidas_object *o, const void *msg, size_t size, in
 	deadline_us = vidas_deadline_us(timeout_us);
 	do {
 		place_wait(&room, o->shm, size, deadline_us);
-		me = vidas_object_owner(o);
-		err = vidas_ring_put(o->shm, &me, msg, size);
+		err = put(o, msg, size);
 	} while (err == -EAGAIN && vidas_remaining_us(deadline_us));
 	return err == -EAGAIN ? vidas_fail(-ETIMEDOUT, "the object's ring stayed full") : err;
 }

@@ -119,7 +119,7 @@ static int object_take(struct vidas_call *call, struct vidas_channel *ch)
 	o->inode = reply->inode;
 	o->readonly = vidas_container_readonly(o->c);
 	vidas_guard_init();
-	err = data_map(o, ch, &call->share[0]);
+	err = o->offset == VIDAS_MESSAGES ? 0 : data_map(o, ch, &call->share[0]);
 	return err < 0 ? err : control_map(o, ch, &call->share[1]);
 }
 

@@ -116,6 +116,33 @@ int vidas_tree_lock_wait(struct vidas *v, const struct vidas_tree_wait *wait,
 /* It is over. */
 int vidas_tree_lock_done(struct vidas *v, uint64_t number);
 
+/* Messages of files ------------------------------------------------------------------------------ */
+
+/*
+ * Joins, or makes, the object of the file's own messages (VIDAS_MESSAGES of vidas.h): notify and wait on
+ * it are what the attributes of these names do. Ended by vidas_messages_end(). -ESTALE another file is
+ * there now; -ENOENT there is none and the container is attached read-only.
+ */
+int vidas_tree_messages(struct vidas_tree *t, const char *path, uint64_t inode,
+			struct vidas_object **out);
+/* Leaves it; it goes when nobody has it and no message waits in it. */
+void vidas_messages_end(struct vidas_object *o);
+/* Does a message wait in it? */
+bool vidas_messages_any(const struct vidas_object *o);
+/* How many messages were sent to it and to all other objects of its file; goes round. */
+uint32_t vidas_messages_sent(const struct vidas_object *o);
+
+struct vidas_messages_watch {
+	struct vidas_object *object;
+	uint32_t seen; /* of vidas_messages_sent() */
+};
+/* As many wake at once; more, or a kernel before 5.16, notice within 0.1 s. */
+#define VIDAS_MESSAGES_WATCHES 127u
+/* Sleeps until more was sent to one of them than was seen, or `kick` is not `kick_seen` any more (whoever
+ * changes it wakes it, vidas_futex_wake()), or 0.1 s are over. */
+void vidas_messages_wait(const struct vidas_messages_watch *w, size_t n, _Atomic uint32_t *kick,
+			 uint32_t kick_seen);
+
 /* Events ---------------------------------------------------------------------------------------- */
 
 struct vidas_tree_events {

@@ -255,7 +255,8 @@ static int load_slot(int fd, struct host_resource *r, uint32_t slot)
 		return 0;
 	if (f.state != VIDAS_SHM_OBJECT_LIVE && f.state != VIDAS_SHM_OBJECT_DESTROYED)
 		return 0;
-	if (!f.size || f.offset > INT64_MAX || f.size > INT64_MAX - f.offset)
+	if ((!f.size && f.offset != VIDAS_MESSAGES) || f.offset > INT64_MAX ||
+	    f.size > INT64_MAX - f.offset)
 		return 0;
 	other = f.state == VIDAS_SHM_OBJECT_LIVE ?
 			vidas_host_object_find(r, f.offset, f.size, 0, false) :

@@ -60,7 +60,8 @@ void vidas_host_join_add(struct host_join *j, struct host_object *o)
 	j->object = o;
 	DL_APPEND(o->joins, j);
 	o->resource->joins++;
-	vidas_host_changes_note(o->resource->container, o->resource->inode);
+	if (o->size)
+		vidas_host_changes_note(o->resource->container, o->resource->inode);
 }
 
 int vidas_host_join_publish(struct host_join *j, uint32_t *number)
@@ -124,11 +125,12 @@ void vidas_host_join_end(struct host_join *j, bool destroy)
 	if (j->object) {
 		struct host_handle handle = j->object->resource->handle;
 		uint64_t inode = j->object->resource->inode;
+		bool bytes = j->object->size > 0;
 
 		pthread_mutex_lock(&c->lock);
 		leave_object(j, destroy);
 		pthread_mutex_unlock(&c->lock);
-		if (writer)
+		if (writer && bytes)
 			vidas_host_resource_touch(c, inode, &handle);
 	}
 	give_back(j);

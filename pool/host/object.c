@@ -72,11 +72,14 @@ struct host_resource *vidas_host_resource_find(struct host_container *c, const s
 bool vidas_host_resource_joined(struct host_container *c, uint64_t inode)
 {
 	struct host_resource *r;
-	bool joined;
+	struct host_object *o;
+	bool joined = false;
 
 	pthread_mutex_lock(&c->lock);
 	r = resource_by_inode(c, inode);
-	joined = r && r->joins;
+	if (r)
+		DL_FOREACH(r->objects, o)
+			joined = joined || (o->size && o->joins);
 	pthread_mutex_unlock(&c->lock);
 	return joined;
 }

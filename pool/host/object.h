@@ -88,7 +88,7 @@ void vidas_host_suspects_check(struct host_container *c);
 /* Says to the sync part that the file may have been written through a mapping. No lock needed. */
 void vidas_host_resource_touch(struct host_container *c, uint64_t inode,
 			       const struct host_handle *handle);
-/* Has anybody joined an object on it? Takes the lock itself. */
+/* Has anybody joined an object with bytes on it? Takes the lock itself. */
 bool vidas_host_resource_joined(struct host_container *c, uint64_t inode);
 /* At a restart; the container is not known to others yet. */
 void vidas_host_objects_load(struct host_container *c);

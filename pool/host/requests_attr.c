@@ -158,6 +158,27 @@ static int get_name(const struct question *q, char **out)
 	return text(out, "%.*s%s%s", bytes, root, q->path[0] ? "/" : "", q->path);
 }
 
+static int get_offset(const struct question *q, char **out)
+{
+	(void)q;
+	return text(out, "0");
+}
+
+static int get_size(const struct question *q, char **out)
+{
+	struct stat st;
+	int fd = vidas_host_path_open(q->c, q->path), err = 0;
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		err = -errno;
+	else if (!S_ISREG(st.st_mode))
+		err = vidas_fail(-ENODATA, "only a regular file has a size");
+	close(fd);
+	return err < 0 ? err : text(out, "%lld", (long long)st.st_size);
+}
+
 static int get_root(const struct question *q, char **out)
 {
 	const char *root = q->c->meta.root;
@@ -224,6 +245,8 @@ static const struct row {
 	{ .name = "etag", .get = get_etag },
 	{ .name = "container", .get = get_container },
 	{ .name = "name", .get = get_name },
+	{ .name = "offset", .get = get_offset },
+	{ .name = "size", .get = get_size },
 	{ .name = "flush", .set = set_flush, .readers_set = true },
 	{ .name = "update", .set = set_update },
 	{ .name = "prefetch", .set = set_prefetch, .readers_set = true },

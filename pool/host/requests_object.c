@@ -12,15 +12,16 @@
 #include "pool/host/object.h"
 #include "pool/policy/attr.h"
 
-/* The resource as the store has it: its name is in the tree and its bytes in the pool. -ENOENT: new. */
-static int fetch(struct host_container *c, const char *path)
+/* The resource as the store has it: its name is in the tree, and if they are of use its bytes in the
+ * pool. -ENOENT: new. */
+static int fetch(struct host_container *c, const char *path, bool bytes)
 {
 	struct vidas_sync *sync;
 	int err = vidas_host_container_sync(c, &sync);
 
 	if (err == 0 && sync) {
 		err = vidas_sync_find(sync, path);
-		if (err == 0)
+		if (err == 0 && bytes)
 			err = vidas_sync_resident(sync, path, 0, false);
 	}
 	return err;
@@ -151,9 +152,15 @@ static void tell(struct host_container *c, const struct target *t)
 	}
 }
 
+/* An object on the file that has nothing to do with its bytes. */
+static bool is_messages(const struct target *t)
+{
+	return t->offset == VIDAS_MESSAGES;
+}
+
 static int range_check(const struct target *t)
 {
-	if (t->size)
+	if (t->size || is_messages(t))
 		return 0;
 	return vidas_fail(-EINVAL,
 			  "the resource has %llu bytes: nothing is left from there to its end",
@@ -178,7 +185,7 @@ static int create_on(struct host_request *rq, struct host_container *c, struct t
 	err = create_existing(rq, c, t);
 	pthread_mutex_unlock(&c->lock);
 	if (err == -ENOENT) {
-		err = allocate(c, t);
+		err = is_messages(t) ? 0 : allocate(c, t);
 		if (err == 0)
 			err = create_new(rq, c, t, object_flags(c, t));
 	}
@@ -216,9 +223,10 @@ int vidas_host_do_object_create(struct host_request *rq)
 		err = vidas_fail(-EROFS, "container '%s' is attached read-only", c->name);
 	if (err < 0)
 		return err;
-	err = fetch(c, t.path);
+	err = fetch(c, t.path, !is_messages(&t));
 	if (err == 0 || err == -ENOENT)
-		err = vidas_host_file_open(c, t.path, true, &rq->lane->peer, &t.file);
+		err = vidas_host_file_open(c, t.path, true,
+					   is_messages(&t) ? NULL : &rq->lane->peer, &t.file);
 	if (err < 0)
 		return err;
 	err = create_on(rq, c, &t);
@@ -341,7 +349,7 @@ int vidas_host_do_object_join(struct host_request *rq)
 	err = vidas_host_request_container(rq, b->container, &c);
 	if (err < 0)
 		return err;
-	err = fetch(c, t.path);
+	err = fetch(c, t.path, !is_messages(&t));
 	if (err < 0 && err != -ENOENT)
 		return err;
 	err = vidas_host_join_begin(rq->attachment, &t.join);

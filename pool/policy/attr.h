@@ -39,6 +39,7 @@ enum vidas_attr_kind {
 	VIDAS_ATTR_INFO,      /* get only, answered by vidasd (ATTR_GET) */
 	VIDAS_ATTR_ACTION,    /* set only, carried out by vidasd (ATTR_SET), returns when done */
 	VIDAS_ATTR_CONTAINER, /* get and set by vidasd, on a container's directory only */
+	VIDAS_ATTR_MESSAGE,   /* of regular files, by vidasfs: set sends one, get takes one */
 };
 
 struct vidas_attr {

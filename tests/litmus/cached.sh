@@ -21,7 +21,10 @@ mkdir "$VIDAS_TMP/1/c/d"
 echo data >"$VIDAS_TMP/1/c/d/f"
 
 kinds() { grep -oE 'opcode: [A-Z_]+' "$log" | awk '{ print $2 }' | sort | uniq -c | awk '{ print $2 "=" $1 }'; }
-asked() { vidas --socket "$run/vidasd.sock" --json status | tr '{}' '\n\n' | sed -n 's/.*"id": *1,.*"requests": *\([0-9]*\).*/\1/p'; }
+asked() { # DOMAIN
+	vidas --socket "$run/vidasd.sock" --json status | tr '{}' '\n\n' |
+		sed -n "s/.*\"id\": *${1:-1},.*\"requests\": *\([0-9]*\).*/\1/p"
+}
 
 # during COMMAND...: what it cost, as OPCODE=COUNT words and messages=COUNT
 during() {
@@ -83,6 +86,14 @@ own() { local i; for i in $(seq 100); do echo x >"$VIDAS_TMP/1/c/d/own"; rm "$VI
 sleep 7 # the other's lease on the directory runs out
 during own
 [ "$messages" -le 1 ] || fail "$messages messages for 100 files made and removed"
+# What a domain looks at after each change of another costs itself no message: its container stays attached.
+before=$(asked 2)
+for i in $(seq 50); do
+	touch "$VIDAS_TMP/1/c/d/turn$i"
+	[ -e "$VIDAS_TMP/2/c/d/turn$i" ]
+done
+after=$(asked 2)
+[ $((after - before)) -le 2 ] || fail "$((after - before)) messages of a domain that only looks"
 domain_umount "$VIDAS_TMP/2"
 domain_umount "$VIDAS_TMP/1"
 vidasd_stop

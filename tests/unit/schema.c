@@ -57,7 +57,7 @@ static void list_words(const char *cell, char *out, size_t size)
 
 static void expect_row(const struct vidas_attr *attr, char *cell[CELLS])
 {
-	static const char *const kinds[] = { "policy", "info", "action", "container" };
+	static const char *const kinds[] = { "policy", "info", "action", "container", "message" };
 	char name[64], values[128], have[128] = "", fallback[64];
 
 	list_words(cell[0], name, sizeof(name));
