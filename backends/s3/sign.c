@@ -88,9 +88,11 @@ static int by_name(const void *a, const void *b)
 	return order ? order : (n > m) - (n < m);
 }
 
-/* Does libcurl get the order of these wrong? */
-static bool curl_missorts(const struct s3_request *r)
+/* Does libcurl get the order of these wrong? Or a '+' in the query: 8.14 signs %2B as %20. */
+static bool curl_missigns(const struct s3_request *r)
 {
+	if (strstr(r->query, "%2B"))
+		return true;
 	if (curl_version_info(CURLVERSION_NOW)->version_num >= CURL_SORTS_NAMES)
 		return false;
 	for (const struct curl_slist *a = r->sent_headers; a; a = a->next)
@@ -366,7 +368,7 @@ static int sign_v4(struct s3_request *r, const struct s3_key *key, const char *p
 
 	if (err)
 		return err;
-	return curl_missorts(r) ? sign_here(r, key, payload) : sign_by_curl(r, key);
+	return curl_missigns(r) ? sign_here(r, key, payload) : sign_by_curl(r, key);
 }
 
 int vidas_s3_sign(struct s3_request *r)

@@ -127,6 +127,16 @@ static void pass_failed(struct host_container *c, const struct vidas_sync_owed *
 	o->next_us = vidas_deadline_us(again_us < AGAIN_MAX_US ? again_us : AGAIN_MAX_US);
 }
 
+/* The next look may have been put off by a longer interval. */
+static void watch_every(struct host_owed *o, int64_t interval_us)
+{
+	int64_t next_us = interval_us == INT64_MAX ? INT64_MAX : vidas_deadline_us(interval_us);
+
+	o->watch_us = interval_us;
+	if (next_us < o->watch_next_us)
+		o->watch_next_us = next_us;
+}
+
 static void pass_done(struct host_container *c, const struct vidas_sync_owed *s)
 {
 	struct host_owed *o = c->owed;
@@ -140,7 +150,7 @@ static void pass_done(struct host_container *c, const struct vidas_sync_owed *s)
 	if (o->all_us || s->least_us < o->least_us)
 		o->least_us = s->least_us;
 	if (o->all_us || s->watch_us < o->watch_us)
-		o->watch_us = s->watch_us;
+		watch_every(o, s->watch_us);
 	o->all_us = 0;
 	o->next_us = s->next_us;
 	note_writers(c, o);

@@ -26,6 +26,7 @@ e2e_end() {
 flush() { setfattr -n user.vidas.flush -v 1 "$1"; }
 update() { setfattr -n user.vidas.update -v 1 "$1"; }
 attribute() { getfattr --absolute-names --only-values -n "user.vidas.$1" "$2"; }
+has_bytes() { [ "$(stat -c %s "$1")" = "$2" ]; }
 checksum() { sha256sum | cut -d' ' -f1; }
 
 # One domain writes, the other reads at once, the store has it under its own name by flush, fsync and close.
@@ -49,6 +50,11 @@ path_out() {
 	echo "closed" >"$b/run1/closed"
 	same closed "$(store cat run1/closed)" "what close left in the store under write_policy=through"
 	same clean "$(attribute state "$a/run1/closed")"
+	setfattr -n user.vidas.write_policy -v async "$a/run1"
+	setfattr -n user.vidas.write_deadline -v 1s "$a/run1"
+	echo "by itself" >"$b/run1/later"
+	wait_for 20 store cat run1/later
+	same "by itself" "$(store cat run1/later)" "what write_policy=async left in the store"
 }
 
 # What a client of the store does is seen by update, under eager by opening.
@@ -65,6 +71,10 @@ path_in() {
 	setfattr -n user.vidas.update_policy -v eager "$a/run1"
 	echo "changed again" | store put run1/note.txt
 	wait_for 10 grep -q again "$b/run1/note.txt"
+	# Without anybody opening it: within the interval.
+	setfattr -n user.vidas.update_interval -v 2s "$a/run1"
+	echo "changed for the third time, and longer" | store put run1/note.txt
+	wait_for 20 has_bytes "$b/run1/note.txt" 39
 	head -c 9000001 /dev/urandom >"$VIDAS_TMP/there"
 	store put run1/field.dat <"$VIDAS_TMP/there"
 	update "$b/run1/field.dat"
