@@ -298,6 +298,13 @@ int vidas_identity_init(void); /* drops what capabilities are not needed; before
 int vidas_identity_assume(fuse_req_t req, int dirfd, mode_t mode);
 /* Is the caller root, or of that group? A request names one group; the others are read from /proc. */
 bool vidas_identity_member(fuse_req_t req, gid_t gid);
+/*
+ * Is the caller the owner, or has he CAP_FOWNER? 0 or -EPERM. The kernel has asked so too, but by what it
+ * knows of the owner, and it does not look again where another domain has given the file away.
+ */
+int vidas_identity_owner(fuse_req_t req, const struct stat *st);
+/* The same of a name in a directory: may it be taken from that owner, if the directory is sticky? */
+int vidas_identity_sticky(fuse_req_t req, int dirfd, uid_t owner);
 /* May the caller do that (R_OK, W_OK) by his user and the one group that the request names? */
 bool vidas_identity_may(fuse_req_t req, int fd, int access);
 /* Only the group: that of a file lets S_ISGID be set on it. */

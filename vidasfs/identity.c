@@ -10,6 +10,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -104,6 +105,41 @@ int vidas_identity_assume(fuse_req_t req, int dirfd, mode_t mode)
 			vidas_identity_resume();
 	}
 	return err;
+}
+
+/* Of a process that we cannot see: as the kernel has decided. */
+static bool caller_has(pid_t pid, unsigned cap)
+{
+	unsigned long long have = 0;
+	char path[64], line[256];
+	bool seen = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	f = fopen(path, "re");
+	while (f && !seen && fgets(line, sizeof(line), f))
+		seen = sscanf(line, "CapEff: %llx", &have) == 1;
+	if (f)
+		fclose(f);
+	return !seen || (have >> cap & 1);
+}
+
+int vidas_identity_owner(fuse_req_t req, const struct stat *st)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+
+	return !ctx->uid || ctx->uid == st->st_uid || caller_has(ctx->pid, CAP_FOWNER) ? 0 : -EPERM;
+}
+
+int vidas_identity_sticky(fuse_req_t req, int dirfd, uid_t owner)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	struct stat dir;
+
+	if (!ctx->uid || ctx->uid == owner || fstat(dirfd, &dir) < 0 || !(dir.st_mode & S_ISVTX) ||
+	    ctx->uid == dir.st_uid)
+		return 0;
+	return caller_has(ctx->pid, CAP_FOWNER) ? 0 : -EPERM;
 }
 
 bool vidas_identity_member(fuse_req_t req, gid_t gid)

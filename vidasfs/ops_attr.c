@@ -88,6 +88,37 @@ static int set_times(int fd, const struct stat *attr, int to_set)
 	return utimensat(fd, "", ts, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
 }
 
+static int set_owner(int fd, uid_t uid, gid_t gid)
+{
+	return fchownat(fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
+}
+
+/* So comes chown(2) with -1 for both, which moves the ctime and takes the suid and sgid bits. And so does
+ * the kernel's wish to take them before a write: that write will. */
+static int set_nothing(fuse_req_t req, int fd)
+{
+	uid_t uid = fuse_req_ctx(req)->uid;
+	struct stat st;
+
+	if (uid && (fstat(fd, &st) < 0 || st.st_uid != uid))
+		return 0;
+	return set_owner(fd, (uid_t)-1, (gid_t)-1);
+}
+
+/* What only the owner may; vidas_identity_owner() says why it is asked once more. */
+static int may_set(fuse_req_t req, int fd, int to_set)
+{
+	const int owners = FUSE_SET_ATTR_MODE | FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID |
+			   FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME;
+	const int now = FUSE_SET_ATTR_ATIME_NOW | FUSE_SET_ATTR_MTIME_NOW;
+	struct stat st;
+
+	/* Both to now: who may write. */
+	if (!fuse_req_ctx(req)->uid || !(to_set & owners) || (to_set & now) == now)
+		return 0;
+	return fstat(fd, &st) < 0 ? -errno : vidas_identity_owner(req, &st);
+}
+
 static int set_attrs(struct vidas_node *n, int fd, const struct stat *attr, int to_set)
 {
 	const int times = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW |
@@ -95,11 +126,8 @@ static int set_attrs(struct vidas_node *n, int fd, const struct stat *attr, int 
 	int err = 0;
 
 	if (to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID))
-		err = fchownat(fd, "", to_set & FUSE_SET_ATTR_UID ? attr->st_uid : (uid_t)-1,
-			       to_set & FUSE_SET_ATTR_GID ? attr->st_gid : (gid_t)-1,
-			       AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) < 0 ?
-			      -errno :
-			      0;
+		err = set_owner(fd, to_set & FUSE_SET_ATTR_UID ? attr->st_uid : (uid_t)-1,
+				to_set & FUSE_SET_ATTR_GID ? attr->st_gid : (gid_t)-1);
 	if (!err && (to_set & FUSE_SET_ATTR_MODE))
 		err = set_mode(fd, attr->st_mode & 07777);
 	if (!err && (to_set & FUSE_SET_ATTR_SIZE))
@@ -121,7 +149,9 @@ void vidas_op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_
 		fuse_reply_err(req, -fd);
 		return;
 	}
-	err = set_attrs(n, fd, attr, to_set);
+	err = may_set(req, fd, to_set);
+	if (!err)
+		err = to_set ? set_attrs(n, fd, attr, to_set) : set_nothing(req, fd);
 	vidas_lease_changed(n->key.branch, n->key.ino, VIDAS_WIRE_RECALL_ATTRS);
 	if (!err && fstat(fd, &st) < 0)
 		err = -errno;

@@ -238,6 +238,7 @@ struct losing {
 	int fd;
 	uint64_t ino; /* 0: there is nothing of that name */
 	bool last;    /* its last name, for all we know */
+	uid_t owner;
 };
 
 /* A node whose last name goes could not be reopened: so it has its descriptor before. */
@@ -249,6 +250,7 @@ static void losing_begin(struct losing *l, struct vidas_branch *b, int dirfd, co
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return;
 	l->ino = st.st_ino;
+	l->owner = st.st_uid;
 	l->last = st.st_nlink == 1 || S_ISDIR(st.st_mode);
 	l->n = vidas_node_find(b, st.st_ino);
 	if (!l->n)
@@ -256,6 +258,11 @@ static void losing_begin(struct losing *l, struct vidas_branch *b, int dirfd, co
 	l->fd = vidas_fd_get(l->n);
 	if (st.st_size >= LARGE_BYTES)
 		atomic_store_explicit(&l->n->large, true, memory_order_relaxed);
+}
+
+static int losing_allowed(const struct losing *l, fuse_req_t req, int dirfd)
+{
+	return l->ino ? vidas_identity_sticky(req, dirfd, l->owner) : 0;
 }
 
 static void losing_announce(const struct losing *l, struct vidas_branch *b)
@@ -337,7 +344,9 @@ static void take(fuse_req_t req, fuse_ino_t parent, const char *name, int flags)
 		return;
 	}
 	losing_begin(&l, b, fd, name);
-	err = remove_name(fd, name, flags, &l);
+	err = losing_allowed(&l, req, fd);
+	if (!err)
+		err = remove_name(fd, name, flags, &l);
 	if (!err) {
 		losing_announce(&l, b);
 		vidas_lease_changed(b, dir->key.ino, NAMES_AND_ATTRS);
@@ -387,7 +396,11 @@ void vidas_op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_i
 	/* These get another name. */
 	moved.last = false;
 	lost.last = lost.last && !(flags & RENAME_EXCHANGE);
-	err = complete(&lost);
+	err = losing_allowed(&moved, req, fd);
+	if (!err)
+		err = losing_allowed(&lost, req, newfd);
+	if (!err)
+		err = complete(&lost);
 	if (!err)
 		err = move_name(fd, name, newfd, newname, flags, moved.ino);
 	losing_end(&moved, !err);

@@ -107,15 +107,16 @@ out:
 }
 
 /* Leaves out what no domain sees. */
-static size_t filter(char *list, size_t size)
+static size_t filter(fuse_req_t req, char *list, size_t size)
 {
+	bool others = fuse_req_ctx(req)->uid != 0; /* those are root's alone */
 	size_t kept = 0, len;
 
 	for (size_t i = 0; i < size; i += len) {
 		len = strnlen(list + i, size - i) + 1;
 		if (i + len > size)
 			break;
-		if (hidden(list + i))
+		if (hidden(list + i) || (others && !strncmp(list + i, "trusted.", 8)))
 			continue;
 		memmove(list + kept, list + i, len);
 		kept += len;
@@ -144,7 +145,7 @@ void vidas_op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	if (got < 0)
 		fuse_reply_err(req, errno);
 	else
-		reply_value(req, list, filter(list, (size_t)got), size);
+		reply_value(req, list, filter(req, list, (size_t)got), size);
 	vidas_fd_put(n);
 out:
 	free(list);
@@ -203,19 +204,31 @@ static int set_ours(struct vidas_node *n, int fd, struct asked *a)
 	return vidas_node_ask(n, ask_set, a);
 }
 
-/* An ACL set by one who is not of the file's group takes S_ISGID from it: the caller, not we. */
-static int set_acl(fuse_req_t req, int fd, const struct asked *a)
+/*
+ * ACLs are set and removed by the owner; and if he is not of the file's group, that takes S_ISGID from it:
+ * if the caller is not, whatever we are. Until vidas_identity_resume().
+ */
+static int assume_for(fuse_req_t req, int fd, const char *name)
 {
-	static const char name[] = "system.posix_acl_access";
-	char path[VIDAS_PROC_PATH_MAX];
 	struct stat st;
-	int err;
 
+	if (strncmp(name, "system.posix_acl_", 17) != 0)
+		return 0;
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	if ((st.st_mode & S_ISGID) && vidas_identity_member(req, st.st_gid))
 		vidas_identity_assume_group(st.st_gid);
-	err = setxattr(vidas_fd_path(fd, path), name, a->value, a->size, a->flags) < 0 ? -errno : 0;
+	return vidas_identity_owner(req, &st);
+}
+
+static int set_named(fuse_req_t req, int fd, const char *name, const struct asked *a)
+{
+	char path[VIDAS_PROC_PATH_MAX];
+	int err;
+
+	err = assume_for(req, fd, name);
+	if (!err && setxattr(vidas_fd_path(fd, path), name, a->value, a->size, a->flags) < 0)
+		err = -errno;
 	vidas_identity_resume();
 	return err;
 }
@@ -225,7 +238,6 @@ void vidas_op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const c
 {
 	struct vidas_node *n = vidas_node_of(ino);
 	struct asked a = { .value = value, .size = size, .flags = flags };
-	char path[VIDAS_PROC_PATH_MAX];
 	int fd, err;
 	bool ours;
 
@@ -241,10 +253,8 @@ void vidas_op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const c
 	}
 	if (a.attr)
 		err = set_ours(n, fd, &a);
-	else if (!strcmp(name, "system.posix_acl_access"))
-		err = set_acl(req, fd, &a);
 	else
-		err = setxattr(vidas_fd_path(fd, path), name, value, size, flags) < 0 ? -errno : 0;
+		err = set_named(req, fd, name, &a);
 	if (!err)
 		vidas_lease_changed(n->key.branch, n->key.ino, VIDAS_WIRE_RECALL_ATTRS);
 	vidas_fd_put(n);
@@ -304,7 +314,10 @@ void vidas_op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 		fuse_reply_err(req, -fd);
 		return;
 	}
-	err = a.attr ? remove_ours(n, fd, &a) : remove_named(fd, name);
+	err = assume_for(req, fd, name);
+	if (!err)
+		err = a.attr ? remove_ours(n, fd, &a) : remove_named(fd, name);
+	vidas_identity_resume();
 	if (!err)
 		vidas_lease_changed(n->key.branch, n->key.ino, VIDAS_WIRE_RECALL_ATTRS);
 	vidas_fd_put(n);

@@ -198,10 +198,50 @@ static void kept(void)
 	}
 }
 
-static const struct posix_case cases[] = {
-	{ .name = "modes", .run = modes },   { .name = "masks", .run = masks },
-	{ .name = "groups", .run = groups }, { .name = "sticky", .run = sticky },
-	{ .name = "kept", .run = kept },     { .name = NULL }
-};
+/* Given away by the other side, at once nothing of it is its former owner's. */
+static void given_away(void)
+{
+	const struct timespec at[2] = { { 1, 0 }, { 2, 0 } };
+	_Atomic int *words = shared();
+	pid_t pid;
+	int fd;
+
+	OK(mkdirat(here, "t", 0777));
+	OK(fchmodat(here, "t", 01777, 0));
+	put(here, "t/f", "f");
+	put(here, "t/g", "g");
+	OK(fchownat(here, "t/f", USER, USER, 0));
+	OK(fchownat(here, "t/g", USER, USER, 0));
+	pid = start();
+	if (!pid) {
+		fd = OK(openat(here, "t/f", O_RDWR));
+		OK(setresgid(USER, USER, USER));
+		OK(setresuid(USER, USER, USER));
+		OK(fchmod(fd, 0600));
+		OK(fchmodat(here, "t/g", 0600, 0));
+		meet(&words[0], 2);
+		meet(&words[1], 2);
+		ERR(EPERM, fchmod(fd, 0666));
+		ERR(EPERM, fchown(fd, (uid_t)-1, USER));
+		ERR(EPERM, futimens(fd, at));
+		ERR(EPERM, unlinkat(here, "t/g", 0));
+		ERR(EPERM, renameat(here, "t/g", here, "t/h"));
+		done();
+	}
+	meet(&words[0], 2);
+	OK(fchownat(there, "t/f", OTHER, OTHER, 0));
+	OK(fchownat(there, "t/g", OTHER, OTHER, 0));
+	meet(&words[1], 2);
+	join(pid);
+	SAME(0600, stat_of(here, "t/f").st_mode & 07777);
+}
+
+static const struct posix_case cases[] = { { .name = "modes", .run = modes },
+					   { .name = "masks", .run = masks },
+					   { .name = "groups", .run = groups },
+					   { .name = "sticky", .run = sticky },
+					   { .name = "kept", .run = kept },
+					   { .name = "given-away", .run = given_away },
+					   { .name = NULL } };
 
 const struct posix_group posix_perms = { "perms", cases };

@@ -99,6 +99,7 @@ static void kinds(void)
 		SAME(7, OK(getxattr("g", "user.x", got, sizeof(got))));
 		ERR(EPERM, setxattr("g", "trusted.y", "1", 1, 0));
 		ERR(ENODATA, getxattr("g", "trusted.f", got, sizeof(got)));
+		SAME(7, OK(listxattr("g", got, sizeof(got)))); /* user.x */
 		done();
 	}
 	/* In a sticky directory: its owner alone. */
@@ -295,6 +296,8 @@ static void acl_sgid(void)
 		done();
 	}
 	SAME(02770, stat_of(there, "d").st_mode & 07777);
+	OK(removexattr(other("d"), access_acl));
+	SAME(02770, stat_of(here, "d").st_mode & 07777);
 	if (as(USER, USER, 0, NULL)) {
 		OK(ACL("d", access_acl, OWNER(7), NAMED(OTHER, 7), GROUP(7), MASK(7), OTHERS(0)));
 		done();
