@@ -194,6 +194,12 @@ static void run_carry_out(struct vidas_sync *s, struct sync_run *run)
 
 /* Threads -------------------------------------------------------------------------------------- */
 
+/* Under s->lock: what somebody waits for is in front. */
+static bool may_run(const struct vidas_sync *s)
+{
+	return s->runs && (!s->runs->ahead || s->aheads < SYNC_AHEADS);
+}
+
 /* Under s->lock: something to do, or false: end. */
 static bool fetcher_wait(struct vidas_sync *s)
 {
@@ -202,25 +208,30 @@ static bool fetcher_wait(struct vidas_sync *s)
 	int err = 0;
 
 	s->fetchers_idle++;
-	while (!s->runs && !s->fetchers_stop && err != ETIMEDOUT)
+	while (!may_run(s) && !s->fetchers_stop && err != ETIMEDOUT)
 		err = pthread_cond_timedwait(&s->fetch_work, &s->lock, &until);
 	s->fetchers_idle--;
-	return s->runs && !s->fetchers_stop;
+	return may_run(s) && !s->fetchers_stop;
 }
 
 static void *fetcher(void *arg)
 {
 	struct vidas_sync *s = arg;
 	struct sync_run *run;
+	bool ahead;
 
 	pthread_mutex_lock(&s->lock);
 	while (fetcher_wait(s)) {
 		run = s->runs;
 		DL_DELETE(s->runs, run);
 		s->runs_queued--;
+		s->aheads += ahead = run->ahead;
 		pthread_mutex_unlock(&s->lock);
 		run_carry_out(s, run);
 		pthread_mutex_lock(&s->lock);
+		s->aheads -= ahead;
+		if (ahead)
+			pthread_cond_signal(&s->fetch_work);
 	}
 	s->fetchers--;
 	pthread_cond_broadcast(&s->turn_over);
@@ -284,7 +295,7 @@ static int queue_run(struct vidas_sync *s, struct sync_partial *p, uint32_t firs
 
 	if (!run)
 		return -ENOMEM;
-	*run = (struct sync_run){ .partial = p, .first = first, .count = count };
+	*run = (struct sync_run){ .partial = p, .first = first, .count = count, .ahead = ahead };
 	for (uint32_t c = first; c < first + count; c++)
 		p->busy[c / 8] |= (uint8_t)(1u << c % 8);
 	p->active++;

@@ -85,7 +85,7 @@ struct vidas_sync {
 	uint8_t boot[SYNC_BOOT_BYTES];
 	struct sync_partial *partials; /* by inode */
 	struct sync_run *runs;	       /* to be fetched, first first */
-	unsigned runs_queued, fetchers, fetchers_idle;
+	unsigned runs_queued, fetchers, fetchers_idle, aheads;
 	bool fetchers_stop;
 	pthread_cond_t fetch_work;
 };

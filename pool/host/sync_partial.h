@@ -30,6 +30,7 @@
 #define SYNC_RUN_BYTES	 (8u << 20)  /* of one get */
 #define SYNC_AHEAD_BYTES (64u << 20) /* that are fetched before they are asked for */
 #define SYNC_FETCHERS	 8u
+#define SYNC_AHEADS	 6u /* of them for what nobody waits for yet: the others are left to who does */
 #define SYNC_FETCHER_US	 (INT64_C(10) * 1000 * 1000) /* an idle one ends */
 #define SYNC_PARTIALS	 256u			     /* maps in memory that nobody uses just now */
 
@@ -74,6 +75,7 @@ struct sync_run {
 	struct sync_run *prev, *next; /* vidas_sync.runs */
 	struct sync_partial *partial;
 	uint32_t first, count; /* chunks */
+	bool ahead;
 };
 
 /* The map (sync_partial.c). -------------------------------------------------------------------- */

@@ -65,6 +65,34 @@ static void test_check(void)
 			0);
 }
 
+static void test_ranges(void)
+{
+	static const char *const wrong[] = { "",
+					     "0",
+					     "2",
+					     "+",
+					     "5+",
+					     "+5",
+					     "5+0",
+					     "1+-1",
+					     "-1+1",
+					     "5+5x",
+					     " 1",
+					     "9223372036854775807+1",
+					     "99999999999999999999+1",
+					     "1+99999999999999999999",
+					     "0x10+1" };
+	uint64_t offset = 7, size = 7;
+
+	CU_ASSERT_EQUAL(vidas_range_parse("1", &offset, &size), 0);
+	CU_ASSERT(offset == 0 && size == 0);
+	CU_ASSERT_EQUAL(vidas_range_parse("4096+1048576", &offset, &size), 0);
+	CU_ASSERT(offset == 4096 && size == 1048576);
+	CU_ASSERT_EQUAL(vidas_range_parse("0+9223372036854775807", &offset, &size), 0);
+	for (size_t i = 0; i < VIDAS_ARRAY_SIZE(wrong); i++)
+		CU_ASSERT_EQUAL(vidas_range_parse(wrong[i], &offset, &size), -EINVAL);
+}
+
 static void test_durations(void)
 {
 	static const char *const wrong[] = { "",      "30",	     "s",   "-1s",  "1.5s",
@@ -194,5 +222,5 @@ static void test_override(void)
 }
 
 UNIT_MAIN("policy", { "names", test_find }, { "values", test_check },
-	  { "durations", test_durations }, { "inherited", test_inherit },
+	  { "durations", test_durations }, { "ranges", test_ranges }, { "inherited", test_inherit },
 	  { "on the way down", test_override })
