@@ -210,12 +210,45 @@ static int container_create(struct cli *cli, int argc, char **argv)
 	return err < 0 ? cli_fail(err, "cannot create container %s", argv[0]) : 0;
 }
 
+static int collect_name(const char *name, void *arg)
+{
+	return json_array_append_new(arg, json_pack("{s:o}", "name", json_string_nocheck(name))) <
+			       0 ?
+		       -ENOMEM :
+		       0;
+}
+
+/* Domains are told names alone; the host is told all there is. */
+static int container_list(struct cli *cli)
+{
+	json_t *list, *c;
+	char *text = NULL;
+	size_t i;
+	int err = cli_connect(cli);
+
+	if (err)
+		return err;
+	err = vidas_admin_status(cli->v, &text);
+	free(text);
+	if (err != -EPERM)
+		return print_part(cli, "containers", print_containers);
+	list = json_array();
+	err = vidas_container_list(cli->v, collect_name, list);
+	if (!err && cli->json)
+		print_json(list);
+	else if (!err)
+		json_array_foreach(list, i, c)
+			printf("container %s\n", text_of(c, "name"));
+	json_decref(list);
+	return err < 0 ? cli_fail(err, "cannot list the containers") : 0;
+}
+
 int cli_container(struct cli *cli, int argc, char **argv)
 {
 	int err;
 
 	if (argc == 1 && strcmp(argv[0], "list") == 0)
-		return print_part(cli, "containers", print_containers);
+		return container_list(cli);
 	if (argc >= 2 && strcmp(argv[0], "create") == 0)
 		return container_create(cli, argc - 1, argv + 1);
 	if (argc != 2 || strcmp(argv[0], "destroy") != 0)

@@ -225,6 +225,7 @@ void vidas_branch_resume(struct vidas_branch *b)
 	b->tree = NULL;
 	b->fd = -1;
 	atomic_init(&b->refs, 0);
+	atomic_init(&b->opens, 0);
 	atomic_init(&b->no_handles, false);
 	err = b->hidden ? -ENOENT : attach(b);
 	if (!err && b->dev != dev) {
@@ -282,6 +283,26 @@ struct vidas_branch *vidas_branch_of(struct vidas_tree *t)
 		vidas_branch_ref(b);
 	pthread_mutex_unlock(&list_lock);
 	return b;
+}
+
+void vidas_branch_opened(struct vidas_branch *b, int by)
+{
+	if (b)
+		atomic_fetch_add_explicit(&b->opens, by, memory_order_seq_cst);
+}
+
+bool vidas_branch_used(void *arg, struct vidas_tree *t)
+{
+	struct vidas_branch *b = vidas_branch_of(t);
+	bool used;
+
+	(void)arg;
+	if (!b)
+		return true;
+	used = b == vidas_fs.root->key.branch ||
+	       atomic_load_explicit(&b->opens, memory_order_seq_cst);
+	vidas_branch_put(b);
+	return used;
 }
 
 void vidas_branch_hide(struct vidas_branch *b)

@@ -82,6 +82,7 @@ extern struct vidas_fs vidas_fs;
 struct vidas_branch {
 	struct vidas_branch *next; /* list lock */
 	_Atomic unsigned refs;	   /* 0 is reached under the list lock only */
+	_Atomic int opens;	   /* files and directories that are open */
 	bool hidden;		   /* list lock; destroyed, or not ours any more */
 	bool idling;		   /* list lock; a thread waits whether it stays unused */
 	struct vidas_tree *tree;   /* NULL: lost with a worker, and not to be had again */
@@ -109,6 +110,10 @@ struct vidas_branch *vidas_branch_any(void);
 /* Its name does not lead to it any more: it is another's, or nobody's. */
 void vidas_branch_hide(struct vidas_branch *b);
 void vidas_branches_close(void); /* from here on none is left: vidas_close() leaves them all */
+/* Something of it (NULL: of the list) was opened, 1, or closed, -1. */
+void vidas_branch_opened(struct vidas_branch *b, int by);
+/* For vidas_tree_events: has the mount it open, or as its root? */
+bool vidas_branch_used(void *arg, struct vidas_tree *t);
 void vidas_branches_keep(char *const *names, size_t count); /* hides all others */
 /* Unmounted: pushes what is not in the stores yet, for a while; what is left is said in the log. Called
  * when no request is under way. */

@@ -34,7 +34,7 @@ static const char usage[] =
 	"Mounts the containers that this domain may attach (also: mount -t vidas vidas MOUNTPOINT).\n"
 	"  -o socket=PATH     vidasd's socket (default: $VIDAS_SOCKET, or /run/vidas/domain/sock)\n"
 	"  -o domain=ID       the socket of that domain, /run/vidas/domains/ID/sock\n"
-	"  -o container=NAME  this container alone is the mount's root\n"
+	"  -o container=NAME  this container alone is the mount's root (a comma in it: '\\,')\n"
 	"  -o subdir=PATH     or this directory in it\n"
 	"  -o ro              read-only\n"
 	"  -o consistency=relaxed       where no policy says otherwise (docs/consistency.md)\n"
@@ -203,6 +203,7 @@ static int hear_vidasd(void)
 {
 	static const struct vidas_tree_events events = { .recall = vidas_lease_recall,
 							 .settle = vidas_lease_settle,
+							 .used = vidas_branch_used,
 							 .containers = vidas_root_changed,
 							 .waiting = step_aside };
 

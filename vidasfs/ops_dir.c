@@ -22,6 +22,7 @@ static void dir_free(struct vidas_dir *d)
 	vidas_names_free(d->names);
 	pthread_mutex_destroy(&d->lock);
 	vidas_keep_free(VIDAS_KEPT_DIR, d);
+	vidas_branch_opened(n->key.branch, -1);
 	vidas_node_unref(n);
 }
 
@@ -55,6 +56,7 @@ static int dir_open(struct vidas_node *n, struct vidas_dir **out)
 	pthread_mutex_init(&d->lock, NULL);
 	d->node = n;
 	vidas_node_ref(n);
+	vidas_branch_opened(n->key.branch, 1);
 	if (!vidas_node_is_list(n))
 		err = vidas_dir_import(n);
 	if (!err)
@@ -76,6 +78,7 @@ void vidas_dir_resume(struct vidas_dir *d)
 	d->next = 0;
 	pthread_mutex_init(&d->lock, NULL);
 	vidas_node_ref(d->node);
+	vidas_branch_opened(d->node->key.branch, 1);
 }
 
 void vidas_op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

@@ -97,6 +97,7 @@ static void handle_free(struct vidas_handle *h)
 	pthread_mutex_destroy(&h->lock);
 	vidas_keep_free(VIDAS_KEPT_HANDLE, h);
 	vidas_fd_unpin(n);
+	vidas_branch_opened(n->key.branch, -1);
 	vidas_node_unref(n);
 }
 
@@ -123,6 +124,7 @@ void vidas_handle_resume(struct vidas_handle *h)
 	pthread_mutex_init(&h->lock, NULL);
 	h->poller = NULL;
 	vidas_node_ref(n);
+	vidas_branch_opened(n->key.branch, 1);
 	vidas_fd_pin(n);
 	if (h->fd >= 0 && (fstat(h->fd, &st) < 0 || st.st_ino != n->key.ino))
 		h->fd = -1;
@@ -195,6 +197,7 @@ static int handle_new(struct vidas_node *n, int fd, struct fuse_file_info *fi,
 	h->flags = fi->flags;
 	h->fd = -1;
 	vidas_node_ref(n);
+	vidas_branch_opened(n->key.branch, 1);
 	vidas_fd_pin(n);
 	if ((fi->flags & O_ACCMODE) != O_RDONLY) {
 		h->writes = true;

@@ -2,7 +2,6 @@
 /* The directory that lists the containers: making one, destroying one, entering one. */
 #include "vidasfs/fs.h"
 
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -198,30 +197,6 @@ void vidas_root_mkdir(fuse_req_t req, const char *name)
 	vidas_branch_put(b);
 }
 
-/* What is only in the pool would be lost with it; what a backend has stays there. */
-static int check_empty(const struct vidas_branch *b)
-{
-	int fd = openat(b->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = 0;
-	struct dirent *de;
-	DIR *dp;
-
-	if (b->rooted || fd < 0)
-		goto out;
-	dp = fdopendir(fd);
-	if (!dp)
-		goto out;
-	while (!err && (de = readdir(dp)))
-		if (strcmp(de->d_name, ".") != 0 && strcmp(de->d_name, "..") != 0)
-			err = -ENOTEMPTY;
-	closedir(dp);
-	return err;
-out:
-	err = fd < 0 || !b->rooted ? -errno : 0;
-	if (fd >= 0)
-		close(fd);
-	return err;
-}
-
 void vidas_root_rmdir(fuse_req_t req, const char *name)
 {
 	struct vidas_branch *b;
@@ -231,16 +206,12 @@ void vidas_root_rmdir(fuse_req_t req, const char *name)
 		fuse_reply_err(req, -err);
 		return;
 	}
-	err = check_empty(b);
-	if (!err) {
-		/* Our own attach does not stand in its way, and ends with the last node of it. */
-		err = vidas_container_destroy(vidas_fs.v, name);
-		if (err)
-			vidas_log(VIDAS_LOG_INFO, "destroying container %s: %s", name,
-				  vidas_error_text());
-		else
-			vidas_branch_hide(b);
-	}
+	/* Our own attach does not stand in its way, and ends with the last node of it. */
+	err = vidas_tree_rmdir(vidas_fs.v, name);
+	if (err)
+		vidas_log(VIDAS_LOG_INFO, "destroying container %s: %s", name, vidas_error_text());
+	else
+		vidas_branch_hide(b);
 	vidas_branch_put(b);
 	fuse_reply_err(req, -err);
 }

@@ -295,9 +295,9 @@ int vidas_container_create(struct vidas *v, const char *name, const vidas_domain
 	return err < 0 ? err : vidas_container_make(v, name, &body, NULL);
 }
 
-int vidas_container_destroy(struct vidas *v, const char *name)
+static int destroy(struct vidas *v, const char *name, uint32_t flags)
 {
-	struct vidas_wire_container_destroy body = { 0 };
+	struct vidas_wire_container_destroy body = { .flags = flags };
 	struct vidas_call call = {
 		.type = VIDAS_WIRE_CONTAINER_DESTROY,
 		.body = &body,
@@ -324,6 +324,16 @@ int vidas_container_destroy(struct vidas *v, const char *name)
 		vidas_container_put(c);
 	vidas_container_put(c);
 	return err;
+}
+
+int vidas_container_destroy(struct vidas *v, const char *name)
+{
+	return destroy(v, name, 0);
+}
+
+int vidas_tree_rmdir(struct vidas *v, const char *container)
+{
+	return destroy(v, container, VIDAS_WIRE_DESTROY_EMPTY);
 }
 
 int vidas_container_list(struct vidas *v, int (*each)(const char *name, void *arg), void *arg)

@@ -94,12 +94,34 @@ static void containers_changed(struct vidas *v)
 		ev.containers(ev.arg);
 }
 
-static void event_handle(struct vidas *v, const struct vidas_wire_event *e)
+/* Has the container been attached as a tree alone, all of which say that they are not in use? */
+static bool used(struct vidas *v, uint32_t number)
 {
+	struct vidas_tree_events ev = callbacks(v);
+	size_t n;
+	struct vidas_tree **list = trees_of(v, number, &n);
+	bool yes = !ev.used || !n;
+
+	for (size_t i = 0; i < n; i++) {
+		pthread_mutex_lock(&v->index);
+		yes = yes || list[i]->c->objects || list[i]->c->attached;
+		pthread_mutex_unlock(&v->index);
+		yes = yes || ev.used(ev.arg, list[i]);
+		vidas_tree_unref(list[i]);
+	}
+	free(list);
+	return yes;
+}
+
+static int event_handle(struct vidas *v, const struct vidas_wire_event *e)
+{
+	if (e->kind == VIDAS_WIRE_EVENT_USED)
+		return used(v, e->container) ? -EBUSY : 0;
 	if (e->kind == VIDAS_WIRE_EVENT_CONTAINERS)
 		containers_changed(v);
 	else
 		recall(v, e->container, e->inode, e->kinds);
+	return 0;
 }
 
 /* One event. 0; else the lane is of no more use. */
@@ -123,7 +145,7 @@ static int event_take(struct vidas *v, struct vidas_lane *lane)
 	answer.id = m.id;
 	answer.body = &done;
 	if (!err && m.type == VIDAS_WIRE_EVENT)
-		event_handle(v, m.body);
+		answer.status = event_handle(v, m.body);
 	else
 		answer.status = -EOPNOTSUPP;
 	size = vidas_wire_encode(lane->tx, &answer);

@@ -27,6 +27,9 @@ int vidas_tree_attach(struct vidas *v, const char *container, struct vidas_tree 
 /* Leaves it and closes the tree's descriptor; -errno of the leave, the handle is gone in any case. */
 int vidas_tree_leave(struct vidas_tree *t);
 
+/* As vidas_container_destroy(), but -ENOTEMPTY if there is anything in it and no root behind. */
+int vidas_tree_rmdir(struct vidas *v, const char *container);
+
 const char *vidas_tree_name(const struct vidas_tree *t);
 /* An O_RDONLY directory descriptor, owned by the tree. */
 int vidas_tree_fd(const struct vidas_tree *t);
@@ -156,6 +159,9 @@ struct vidas_tree_events {
 	 * before; false: some are still under way after a while. Asked about once a second while
 	 * leases have to run out. NULL: it has them at once. */
 	bool (*settle)(void *arg);
+	/* Is anything of the tree in use (open, mounted by itself), other than having been looked at?
+	 * NULL: it is. */
+	bool (*used)(void *arg, struct vidas_tree *t);
 	/* The containers that this domain may attach have changed. */
 	void (*containers)(void *arg);
 	/* This thread is about to wait for vidasd's answer. NULL: nobody wants to know. */

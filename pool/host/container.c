@@ -37,6 +37,20 @@ void vidas_host_container_unref(struct host_container *c)
 		vidas_host_container_retire(c);
 }
 
+/* Destroyed when it was empty, by a vidasd that was killed before the container's directory was away. */
+static bool was_removed(struct host *h, const char *name)
+{
+	int dir = openat(h->containers_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct host_meta meta = { 0 };
+	bool gone = dir >= 0 && faccessat(dir, "tree", F_OK, AT_SYMLINK_NOFOLLOW) < 0 &&
+		    errno == ENOENT && vidas_host_meta_load(dir, &meta) == 0 && !meta.root;
+
+	free(meta.root);
+	if (dir >= 0)
+		close(dir);
+	return gone && vidas_host_disk_trash(h, name) == 0;
+}
+
 static int container_load(struct host *h, const char *name, struct host_container **out)
 {
 	struct host_container *c = vidas_host_container_alloc(h);
@@ -47,6 +61,8 @@ static int container_load(struct host *h, const char *name, struct host_containe
 	c->loaded = true;
 	c->name = strdup(name);
 	err = c->name ? vidas_host_disk_open(c) : -ENOMEM;
+	if (err == -ENOENT && was_removed(h, name))
+		err = -ESTALE;
 	if (err == 0)
 		err = vidas_host_meta_load(c->dir_fd, &c->meta);
 	if (err < 0) {
@@ -80,11 +96,15 @@ int vidas_host_containers_load(struct host *h)
 	}
 	while ((e = readdir(d))) {
 		struct host_container *c;
+		int err;
 
 		if (!vidas_name_ok(e->d_name, strlen(e->d_name)))
 			continue;
 		vidas_fail_clear();
-		if (container_load(h, e->d_name, &c) < 0) {
+		err = container_load(h, e->d_name, &c);
+		if (err == -ESTALE)
+			continue;
+		if (err < 0) {
 			vidas_log(VIDAS_LOG_ERR,
 				  "container '%s' is left out, its files stay as they are: %s",
 				  e->d_name, vidas_fail_text());

@@ -97,7 +97,7 @@ uint32_t vidas_host_container_access(const struct host_container *c, vidas_domai
 int vidas_host_container_create(struct host_lane *lane, const char *name,
 				const struct vidas_wire_container_create *list, const char *root,
 				bool retry);
-int vidas_host_container_destroy(struct host_lane *lane, const char *name);
+int vidas_host_container_destroy(struct host_lane *lane, const char *name, uint32_t flags);
 /* Sets the list of domains. */
 int vidas_host_container_set_domains(struct host_container *c, const char *text, size_t bytes);
 
@@ -167,8 +167,11 @@ void vidas_host_recall_made(struct host_container *c, int dir);
 int vidas_host_recall_policies(struct host_container *c);
 /* The set of containers changed for these domains (and for domain 0, which sees all). */
 void vidas_host_recall_containers(struct host *h, const vidas_domain_id *domain, unsigned n);
+/* Do sessions of other domains than `domain` use the container? Who cannot be asked does. *who: one that
+ * does. No locks. */
+bool vidas_host_recall_used(struct host_container *c, vidas_domain_id domain, vidas_domain_id *who);
 /* A session answered event `id`; a session ends and owes nothing any more. */
-void vidas_host_recall_answered(struct host_session *s, uint64_t id);
+void vidas_host_recall_answered(struct host_session *s, uint64_t id, int status);
 void vidas_host_recall_forget(struct host_session *s);
 
 #endif

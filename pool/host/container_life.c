@@ -2,9 +2,11 @@
 /*
  * How containers come, go, and change whom they are for.
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "pool/host/container.h"
 
@@ -163,9 +165,10 @@ out:
 	return err;
 }
 
-/* Marks it as being destroyed, if nobody else has it. */
+/* Marks it as being destroyed, if nobody else uses it: who merely looked into it does not. */
 static int claim(struct host_container *c, vidas_domain_id domain)
 {
+	vidas_domain_id who;
 	int err = 0;
 
 	pthread_mutex_lock(&c->lock);
@@ -173,12 +176,15 @@ static int claim(struct host_container *c, vidas_domain_id domain)
 		err = vidas_fail(-ENOENT, "there is no container '%s'", c->name);
 	else if (c->dying)
 		err = vidas_fail(-EBUSY, "container '%s' is being destroyed already", c->name);
-	for (struct host_attachment *a = c->attached; a && err == 0; a = a->next)
-		if (a->session->domain->id != domain)
-			err = vidas_fail(-EBUSY, "domain %u has container '%s' attached",
-					 a->session->domain->id, c->name);
 	c->dying = c->dying || err == 0;
 	pthread_mutex_unlock(&c->lock);
+	/* From here on nobody attaches it. */
+	if (err == 0 && vidas_host_recall_used(c, domain, &who)) {
+		err = vidas_fail(-EBUSY, "domain %u uses container '%s'", who, c->name);
+		pthread_mutex_lock(&c->lock);
+		c->dying = false;
+		pthread_mutex_unlock(&c->lock);
+	}
 	return err;
 }
 
@@ -228,7 +234,19 @@ static void bury(struct host_container *c)
 	vidas_host_attachments_retire(c);
 }
 
-int vidas_host_container_destroy(struct host_lane *lane, const char *name)
+/* The tree goes first, which is at once both the question whether it is empty and the end of all that
+ * could fill it. Killed after that, the next vidasd finds a container without a tree: it is gone. */
+static int remove_empty(struct host_container *c)
+{
+	if (unlinkat(c->dir_fd, "tree", AT_REMOVEDIR) == 0)
+		return 0;
+	if (errno == ENOTEMPTY || errno == EEXIST)
+		return vidas_fail(-ENOTEMPTY, "container '%s' is not empty", c->name);
+	return vidas_fail(-errno, "cannot remove the tree of container '%s': %s", c->name,
+			  strerror(errno));
+}
+
+int vidas_host_container_destroy(struct host_lane *lane, const char *name, uint32_t flags)
 {
 	vidas_domain_id domain = lane->session->domain->id, who[VIDAS_DOMAINS_MAX + 1];
 	struct host *h = lane->host;
@@ -250,6 +268,8 @@ int vidas_host_container_destroy(struct host_lane *lane, const char *name)
 	if (err < 0)
 		goto out;
 	err = flush_all(c);
+	if (err == 0 && !c->meta.root && (flags & VIDAS_WIRE_DESTROY_EMPTY))
+		err = remove_empty(c);
 	if (err == 0)
 		err = to_trash(c);
 	pthread_mutex_lock(&c->lock);

@@ -211,8 +211,10 @@ static void check_files(struct fsck *k)
 	if (k->sync.tree < 0) {
 		(void)fsck_find(
 			k, FSCK_PROBLEM, place,
-			"is missing, vidasd leaves the container out; make the directory: what the "
-			"store has comes again, all else is lost");
+			k->rooted ? "is missing, vidasd leaves the container out; make the "
+				    "directory: what the store has comes again" :
+				    "is missing: the container was removed when it was empty, and "
+				    "vidasd takes the rest away");
 	} else {
 		fsck_tree(k);
 		if (k->sync.known >= 0)

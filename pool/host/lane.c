@@ -179,7 +179,7 @@ static int serve(struct host_lane *lane, union buffer *in)
 		if (err <= 0)
 			continue;
 		if (lane->events && m.reply && m.type == VIDAS_WIRE_EVENT) {
-			vidas_host_recall_answered(lane->session, m.id);
+			vidas_host_recall_answered(lane->session, m.id, m.status);
 			continue;
 		}
 		if (lane->events || m.reply) {

@@ -19,6 +19,11 @@
  * HELLO is not answered yet. */
 #define RETRY_US (INT64_C(50) * 1000)
 
+/* Who does not say by then that he only looked counts as one who uses it. */
+#define USED_US (INT64_C(2) * 1000 * 1000)
+
+#define NOBODY UINT32_MAX
+
 struct host_recall {
 	pthread_mutex_t lock;
 	pthread_cond_t done;
@@ -26,6 +31,7 @@ struct host_recall {
 	struct vidas_wire_event event;
 	uint64_t id;
 	int64_t deadline_us;
+	struct host_session *refused; /* one that answered with an error, or not at all */
 };
 
 struct host_recall_target {
@@ -53,7 +59,7 @@ static void settle(struct host_recall_target *t)
 	pthread_mutex_unlock(&r->lock);
 }
 
-void vidas_host_recall_answered(struct host_session *s, uint64_t id)
+void vidas_host_recall_answered(struct host_session *s, uint64_t id, int status)
 {
 	struct host_recall_target *t;
 
@@ -61,6 +67,8 @@ void vidas_host_recall_answered(struct host_session *s, uint64_t id)
 	DL_FOREACH(s->owed, t)
 		if (t->recall->id == id)
 			break;
+	if (t && status < 0)
+		t->recall->refused = s;
 	if (t)
 		settle(t);
 	pthread_mutex_unlock(&s->lock);
@@ -74,14 +82,15 @@ void vidas_host_recall_forget(struct host_session *s)
 	pthread_mutex_unlock(&s->lock);
 }
 
-static void recall_init(struct host_recall *r, const struct vidas_wire_event *event)
+static void recall_init(struct host_recall *r, const struct vidas_wire_event *event,
+			int64_t limit_us)
 {
 	pthread_condattr_t attr;
 
 	*r = (struct host_recall){
 		.event = *event,
 		.id = atomic_fetch_add_explicit(&last_id, 1, memory_order_relaxed) + 1,
-		.deadline_us = vidas_deadline_us(VIDAS_SHM_LEASE_US),
+		.deadline_us = vidas_deadline_us(limit_us),
 	};
 	pthread_mutex_init(&r->lock, NULL);
 	pthread_condattr_init(&attr);
@@ -185,22 +194,23 @@ static void take_back(struct host_recall_target *t)
 		DL_DELETE(s->owed, t);
 		s->owed_count--;
 		t->owed = false;
+		t->recall->refused = s;
 	}
 	pthread_mutex_unlock(&s->lock);
 	if (late)
 		vidas_host_complain(s->domain,
 				    "session %u did not answer a recall: its lease has run out",
 				    s->id);
-	vidas_host_session_unref(s);
 }
 
-/* Takes over the targets' references. */
-static void recall_run(const struct vidas_wire_event *event, struct host_recall_target *targets,
-		       unsigned n)
+/* Takes over the targets' references. Returns the domain of one that refused, or NOBODY. */
+static vidas_domain_id recall_run(const struct vidas_wire_event *event,
+				  struct host_recall_target *targets, unsigned n, int64_t limit_us)
 {
+	vidas_domain_id refused = NOBODY;
 	struct host_recall r;
 
-	recall_init(&r, event);
+	recall_init(&r, event, limit_us);
 	for (unsigned i = 0; i < n; i++)
 		owe(&r, &targets[i]);
 	for (;;) {
@@ -216,8 +226,13 @@ static void recall_run(const struct vidas_wire_event *event, struct host_recall_
 	}
 	for (unsigned i = 0; i < n; i++)
 		take_back(&targets[i]);
+	if (r.refused)
+		refused = r.refused->domain->id;
+	for (unsigned i = 0; i < n; i++)
+		vidas_host_session_unref(targets[i].session);
 	pthread_cond_destroy(&r.done);
 	pthread_mutex_destroy(&r.lock);
+	return refused;
 }
 
 /*
@@ -271,7 +286,7 @@ void vidas_host_recall(struct host_container *c, uint64_t slots, int but, uint64
 	}
 	pthread_mutex_unlock(&c->lock);
 	if (n)
-		recall_run(&event, targets, n);
+		(void)recall_run(&event, targets, n, VIDAS_SHM_LEASE_US);
 	if (unclaimed)
 		wait_unclaimed(c, unclaimed);
 }
@@ -282,6 +297,47 @@ void vidas_host_recall_changed(struct host_container *c, uint64_t inode, uint32_
 
 	if (slots)
 		vidas_host_recall(c, slots, -1, inode, kinds);
+}
+
+/* Under container.lock. False: one who gets no events, and so cannot be asked. */
+static bool add_other(struct host_attachment *a, struct host_recall_target *t)
+{
+	bool listens;
+
+	pthread_mutex_lock(&a->session->lock);
+	listens = a->session->events && !a->session->ended;
+	pthread_mutex_unlock(&a->session->lock);
+	vidas_host_session_ref(a->session);
+	*t = (struct host_recall_target){ .session = a->session, .container = a->number };
+	return listens;
+}
+
+bool vidas_host_recall_used(struct host_container *c, vidas_domain_id domain, vidas_domain_id *who)
+{
+	const struct vidas_wire_event event = { .kind = VIDAS_WIRE_EVENT_USED };
+	struct host_recall_target *targets = NULL;
+	struct host_attachment *a;
+	unsigned n = 0, all;
+
+	*who = NOBODY;
+	pthread_mutex_lock(&c->lock);
+	DL_COUNT(c->attached, a, all);
+	targets = all ? calloc(all, sizeof(*targets)) : NULL;
+	DL_FOREACH(c->attached, a) {
+		if (a->session->domain->id == domain)
+			continue;
+		if (!targets || !add_other(a, &targets[n++]))
+			*who = a->session->domain->id;
+	}
+	pthread_mutex_unlock(&c->lock);
+	if (*who == NOBODY && n) {
+		*who = recall_run(&event, targets, n, USED_US);
+	} else {
+		for (unsigned i = 0; targets && i < n; i++)
+			vidas_host_session_unref(targets[i].session);
+	}
+	free(targets);
+	return *who != NOBODY;
 }
 
 /* Who is to hear of something. */
@@ -331,7 +387,7 @@ static void add_listener(struct host_session *s, void *arg)
 static void tell_audience(const struct vidas_wire_event *event, struct audience *a)
 {
 	if (a->used)
-		recall_run(event, a->targets, a->used);
+		(void)recall_run(event, a->targets, a->used, VIDAS_SHM_LEASE_US);
 	free(a->targets);
 }
 

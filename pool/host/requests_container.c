@@ -22,7 +22,8 @@ int vidas_host_do_container_create(struct host_request *rq)
 
 int vidas_host_do_container_destroy(struct host_request *rq)
 {
-	int err = vidas_host_container_destroy(rq->lane, rq->message->string[0]);
+	const struct vidas_wire_container_destroy *b = rq->message->body;
+	int err = vidas_host_container_destroy(rq->lane, rq->message->string[0], b->flags);
 
 	return err == -ENOENT && rq->retry ? 0 : err;
 }

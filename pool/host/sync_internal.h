@@ -93,7 +93,8 @@ struct vidas_sync {
 enum sync_told {
 	SYNC_TOLD_SPECIAL = 1u << 0,
 	SYNC_TOLD_SYMLINK = 1u << 1,
-	SYNC_TOLD_NAME = 1u << 2
+	SYNC_TOLD_NAME = 1u << 2,
+	SYNC_TOLD_LINKS = 1u << 3
 };
 
 /* True for the first that asks. */

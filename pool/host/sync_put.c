@@ -525,6 +525,12 @@ int sync_put_file(struct vidas_sync *s, const char *path, int look, struct vidas
 	if (p.fd < 0)
 		return p.fd;
 	err = fstat(p.fd, &st) < 0 ? -errno : 0;
+	if (!err && st.st_nlink > 1 && sync_tell_once(s, SYNC_TOLD_LINKS))
+		vidas_log(
+			VIDAS_LOG_NOTICE,
+			"'%s' and others have several names here: in the store each name is a file of "
+			"its own",
+			path);
 	if (!err)
 		err = sync_turn_inode(s, &p.turn, st.st_ino, SYNC_FLUSH);
 	if (!err)

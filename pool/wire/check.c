@@ -140,6 +140,8 @@ NOTHING_TO_CHECK(container_create_reply)
 
 static const char *check_container_destroy(const struct vidas_wire_container_destroy *b, message *m)
 {
+	if (b->flags & ~(uint32_t)VIDAS_WIRE_DESTROY_EMPTY)
+		return bad_flags;
 	return b->spare ? bad_spare : check_container_name(m);
 }
 NOTHING_TO_CHECK(container_destroy_reply)
@@ -349,6 +351,8 @@ static const char *check_event(const struct vidas_wire_event *b, message *m)
 		return bad_spare;
 	if (b->kind == VIDAS_WIRE_EVENT_RECALL)
 		return check_recall_kinds(b->kinds);
+	if (b->kind == VIDAS_WIRE_EVENT_USED)
+		return b->kinds || b->inode ? bad_spare : NULL;
 	if (b->kind != VIDAS_WIRE_EVENT_CONTAINERS)
 		return "an event of no known kind";
 	return b->container || b->kinds || b->inode ? bad_spare : NULL;

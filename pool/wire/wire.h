@@ -127,8 +127,12 @@ struct vidas_wire_container_create {
 struct vidas_wire_container_create_reply {
 	uint64_t spare;
 };
+enum vidas_wire_destroy_flag {
+	VIDAS_WIRE_DESTROY_EMPTY = 1u << 0, /* -ENOTEMPTY; with a root it is flushed, not empty */
+};
 struct vidas_wire_container_destroy {
-	uint64_t spare;
+	uint32_t flags; /* enum vidas_wire_destroy_flag */
+	uint32_t spare;
 };
 struct vidas_wire_container_destroy_reply {
 	uint64_t spare;
@@ -332,6 +336,8 @@ struct vidas_wire_session_alive_reply {
 enum vidas_wire_event_kind {
 	VIDAS_WIRE_EVENT_RECALL = 1,	 /* `kinds`, `inode` as in RECALL */
 	VIDAS_WIRE_EVENT_CONTAINERS = 2, /* the set of containers changed */
+	/* Is anything of `container` in use, other than having been looked at? -EBUSY if so. */
+	VIDAS_WIRE_EVENT_USED = 3,
 };
 struct vidas_wire_event {
 	uint32_t kind;

@@ -64,7 +64,7 @@ static struct vidas_tree *attach(struct vidas *v, const char *container)
 static void begin(void)
 {
 	const vidas_domain_id others[] = { 2, 3 };
-	struct vidas_tree_events ev = { recall, settle, containers, NULL, &told1 };
+	struct vidas_tree_events ev = { recall, settle, NULL, containers, NULL, &told1 };
 	struct vidas *admin;
 
 	raw_prepare(&host, "api_tree");
@@ -98,7 +98,7 @@ static bool becomes(_Atomic unsigned *counter, unsigned at_least)
 /* The lane of who attached a moment ago is still being set up when events are asked for. */
 static void test_events_at_once(void)
 {
-	struct vidas_tree_events ev = { recall, settle, containers, NULL, &told2 };
+	struct vidas_tree_events ev = { recall, settle, NULL, containers, NULL, &told2 };
 
 	for (int i = 0; i < 50; i++) {
 		struct vidas *v = api_connect(&host, 2);

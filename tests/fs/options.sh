@@ -34,6 +34,16 @@ grep -q 'cannot mount' "$VIDAS_TMP/err"
 admin container create c --domains 1
 one_line 1 'in container c' vidasfs -o "socket=$run/domains/1/sock,container=c,subdir=none" "$v"
 
+# A name with a comma; what a domain is told of the containers.
+admin container create 'a,b' --domains 1
+domain_mount 1 "$v" 'container=a\,b'
+echo comma >"$v/f"
+umount "$v"
+same comma "$(cat "$run/pool/containers/a,b/tree/f")"
+same "container a,b container c" "$(vidas --socket "$run/domains/1/sock" container list | sort | xargs)"
+vidas --socket "$run/domains/1/sock" --json container list | grep -q '"name": "a,b"'
+admin container list | grep -q 'container a,b: initiator 0, domains 1,'
+
 # A signal unmounts; so does umount, and no process stays.
 domain_mount 1 "$v"
 pid=$(domain_pid "$v")

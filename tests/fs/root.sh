@@ -43,10 +43,30 @@ domain_mount 2 "$VIDAS_TMP/v2"
 wait_for 2 test -f "$VIDAS_TMP/v2/second/f"
 refuses any rmdir "$VIDAS_TMP/v2/second" 2>/dev/null
 rm "$v/second/f"
+exec {open}<"$VIDAS_TMP/v2/second"
 refuses any rmdir "$v/second" 2>"$VIDAS_TMP/err"
 grep -q 'busy' "$VIDAS_TMP/err"
+exec {open}<&-
+same "" "$(ls -A "$VIDAS_TMP/v2/second")" "the container that was to be removed"
+wait_for 5 rmdir "$v/second" # who has merely looked does not use it
+refuses any ls "$VIDAS_TMP/v2/second" 2>/dev/null
 domain_umount "$VIDAS_TMP/v2"
-wait_for 5 rmdir "$v/second"
+
+# rmdir and a writer: the file is in the container, or there is none.
+for i in $(seq 20); do
+	mkdir "$v/race"
+	(echo x >"$v/race/f") 2>/dev/null &
+	writer=$!
+	if rmdir "$v/race" 2>/dev/null; then
+		wait $writer || true
+	else
+		wait $writer || fail "neither a file nor a rmdir"
+		same x "$(cat "$v/race/f")"
+		rm "$v/race/f"
+		rmdir "$v/race"
+	fi
+	[ ! -e "$v/race" ] || fail "the container is still there"
+done
 mkdir "$v/second" # another one of that name
 same "" "$(ls -A "$v/second")"
 

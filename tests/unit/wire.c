@@ -334,7 +334,8 @@ static const struct poke bad[] = {
 	POKE(CONTAINER_CREATE, container_create, domain[1].access, 3),
 	POKE(CONTAINER_CREATE, container_create, domain[1].domain, 1), /* twice */
 	POKE(CONTAINER_CREATE, container_create, domain[63].domain, 7),
-	POKE(CONTAINER_DESTROY, container_destroy, spare, UINT64_C(1) << 63),
+	POKE(CONTAINER_DESTROY, container_destroy, flags, 2),
+	POKE(CONTAINER_DESTROY, container_destroy, spare, UINT32_C(1) << 31),
 	POKE(CONTAINER_ATTACH, container_attach, flags, 2),
 	POKE(CONTAINER_ATTACH, container_attach, slot, VIDAS_SHM_LEASE_SLOTS),
 	POKE(CONTAINER_ATTACH, container_attach, slot, UINT64_C(0xfffffffe)),
@@ -382,7 +383,8 @@ static const struct poke bad[] = {
 	POKE(LOCK_WAIT, lock_wait, wanted.start, UINT64_MAX),
 	POKE(LOCK_WAIT, lock_wait, wanted.last, 0), /* before its start */
 	POKE(EVENT, event, kind, 0),
-	POKE(EVENT, event, kind, 3),
+	POKE(EVENT, event, kind, 4),
+	POKE(EVENT, event, kind, VIDAS_WIRE_EVENT_USED),       /* of an inode, and kinds */
 	POKE(EVENT, event, kind, VIDAS_WIRE_EVENT_CONTAINERS), /* of a container, and kinds */
 	POKE(EVENT, event, kinds, 0),
 	POKE(EVENT, event, kinds, 8),
@@ -431,7 +433,10 @@ static void test_bad_fields_alone(void)
 	m = *sample(VIDAS_WIRE_EVENT, false);
 	m.body = &event;
 	CU_ASSERT(!refused(encode(&m)));
-	event.kind = 3;
+	event.kind = VIDAS_WIRE_EVENT_USED;
+	event.container = 4;
+	CU_ASSERT(!refused(encode(&m)));
+	event.kind = 4;
 	CU_ASSERT(refused(encode(&m)));
 }
 
