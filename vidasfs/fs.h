@@ -418,8 +418,8 @@ void vidas_dir_new(struct vidas_node *parent, struct vidas_node *dir);
 int vidas_file_open(struct vidas_node *n, int fd, fuse_req_t req, int flags, uint64_t *generation);
 /* All of a file's bytes are in the pool. */
 int vidas_file_ready(struct vidas_node *n, int fd, fuse_req_t req);
-/* It is about to be cut to no length: none are needed. */
-int vidas_file_discard(struct vidas_node *n, int fd);
+/* It is about to be cut to, or to grow to, that length: no more bytes are needed than stay. */
+int vidas_file_discard(struct vidas_node *n, int fd, off_t size);
 /* Ends an open that counted as one of a partial file. */
 void vidas_partial_close(struct vidas_node *n);
 /* Was it opened when only a part of the file was there, which may be so still? */

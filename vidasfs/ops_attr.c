@@ -61,7 +61,7 @@ int vidas_file_cut(struct vidas_node *n, int fd, off_t size)
 {
 	struct vidas_branch *b = n->key.branch;
 	char path[VIDAS_PROC_PATH_MAX];
-	int err = size ? vidas_file_ready(n, fd, NULL) : vidas_file_discard(n, fd);
+	int err = vidas_file_discard(n, fd, size);
 
 	if (err)
 		return err;

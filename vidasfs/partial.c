@@ -70,7 +70,7 @@ static int ask(struct vidas_node *n, int fd, fuse_req_t req, struct vidas_tree_f
 		if (err == -EAGAIN && req && fuse_req_interrupted(req))
 			return -EINTR;
 	}
-	if (err == -ENOENT && !(f->flags & VIDAS_WIRE_FETCH_DISCARD)) {
+	if (err == -ENOENT && (f->size || !(f->flags & VIDAS_WIRE_FETCH_DISCARD))) {
 		err = vidas_node_ask(n, ask_resident, &no);
 		f->whole = !err;
 	}
@@ -80,10 +80,10 @@ static int ask(struct vidas_node *n, int fd, fuse_req_t req, struct vidas_tree_f
 	return err;
 }
 
-static int ask_all(struct vidas_node *n, int fd, fuse_req_t req, uint32_t flags)
+static int ask_all(struct vidas_node *n, int fd, fuse_req_t req, uint32_t flags, uint64_t size)
 {
 	uint8_t bits[VIDAS_WIRE_BLOB_MAX];
-	struct vidas_tree_fetch f = { .flags = flags, .bits = bits };
+	struct vidas_tree_fetch f = { .flags = flags, .size = size, .bits = bits };
 
 	return ask(n, fd, req, &f);
 }
@@ -158,14 +158,14 @@ int vidas_file_ready(struct vidas_node *n, int fd, fuse_req_t req)
 {
 	if (!n->key.branch->rooted || !S_ISREG(n->type) || !is_absent(fd))
 		return 0;
-	return ask_all(n, fd, req, VIDAS_WIRE_FETCH_ALL);
+	return ask_all(n, fd, req, VIDAS_WIRE_FETCH_ALL, 0);
 }
 
-int vidas_file_discard(struct vidas_node *n, int fd)
+int vidas_file_discard(struct vidas_node *n, int fd, off_t size)
 {
 	if (!n->key.branch->rooted || !S_ISREG(n->type) || !is_absent(fd))
 		return 0;
-	return ask_all(n, fd, NULL, VIDAS_WIRE_FETCH_DISCARD);
+	return ask_all(n, fd, NULL, VIDAS_WIRE_FETCH_DISCARD, (uint64_t)size);
 }
 
 int vidas_file_open(struct vidas_node *n, int fd, fuse_req_t req, int flags, uint64_t *generation)
@@ -176,12 +176,12 @@ int vidas_file_open(struct vidas_node *n, int fd, fuse_req_t req, int flags, uin
 	if (!n->key.branch->rooted || !S_ISREG(n->type))
 		return 0;
 	if (flags & O_TRUNC)
-		return vidas_file_discard(n, fd);
+		return vidas_file_discard(n, fd, 0);
 	eager = vidas_node_policy(n, "update_policy", "eager");
 	if (!is_absent(fd))
 		return eager ? revalidate(n) : 0;
 	if ((flags & O_ACCMODE) == O_RDWR)
-		return ask_all(n, fd, req, VIDAS_WIRE_FETCH_ALL);
+		return ask_all(n, fd, req, VIDAS_WIRE_FETCH_ALL, 0);
 	err = ask_part(n, fd, req, eager ? VIDAS_WIRE_FETCH_REVALIDATE : 0, 0, 0, generation);
 	return err < 0 ? err : !err;
 }
@@ -201,7 +201,7 @@ void vidas_partial_close(struct vidas_node *n)
 	if (p && covers(p, 0, p->size_bytes)) {
 		fd = vidas_fd_get(n);
 		if (fd >= 0) {
-			(void)ask_all(n, fd, NULL, VIDAS_WIRE_FETCH_ALL);
+			(void)ask_all(n, fd, NULL, VIDAS_WIRE_FETCH_ALL, 0);
 			vidas_fd_put(n);
 		}
 	}

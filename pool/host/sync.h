@@ -156,7 +156,8 @@ int vidas_sync_resident(struct vidas_sync *s, const char *path, uint64_t inode, 
 /* How a part of an absent file is made resident, and what of it is here then. */
 struct vidas_sync_fetch {
 	/* What is wanted: these bytes (as far as the file has them; none: only to know), or all of it;
-	 * or nothing ever, because the file is cut to no length, which is done here. */
+	 * or no more than the first `size` ever, because it is cut to that length, which is done here
+	 * (a larger size than its own: all of it, and it is not). */
 	uint64_t offset, size;
 	bool all, discard;
 	bool exact; /* what is likely to be wanted next is not fetched ahead */

@@ -249,15 +249,52 @@ int vidas_sync_resident(struct vidas_sync *s, const char *path, uint64_t inode, 
 
 /* What is asked for by key --------------------------------------------------------------------- */
 
-/* It gets no bytes: its user cuts it to nothing. That is a change, of what was agreed on. */
+/* Are the first *size bytes here? Then the others are not needed: its user cuts them off. That is a
+ * change, of what was agreed on. SYNC_AGAIN: they are not, or not of this version. */
 static int act_discard(struct vidas_sync *s, const char *key, int fd, struct sync_turn *turn,
 		       void *arg)
 {
+	const uint64_t *size = arg;
+	struct sync_partial *p = NULL;
+	uint32_t first, end;
+	int err = 0;
+
 	(void)turn;
-	(void)arg;
-	if (ftruncate(fd, 0) < 0 || futimens(fd, NULL) < 0)
+	if (*size)
+		err = sync_partial_get(s, key, fd, true, &p);
+	if (err)
+		return err;
+	if (p) {
+		pthread_mutex_lock(&s->lock);
+		chunks_of(p, 0, *size, &first, &end);
+		for (; !err && first < end; first++)
+			err = sync_partial_has(p, first) ? 0 : SYNC_AGAIN;
+		pthread_mutex_unlock(&s->lock);
+		sync_partial_put(s, p);
+	}
+	if (err)
+		return err;
+	if (ftruncate(fd, (off_t)*size) < 0 || futimens(fd, NULL) < 0)
 		return -errno;
 	return sync_take_marks(s, key, fd);
+}
+
+static int discard(struct vidas_sync *s, const char *key, int fd, struct vidas_sync_fetch *f)
+{
+	uint64_t size = f->size;
+	int err = SYNC_AGAIN;
+
+	f->exact = true;
+	for (int tries = 0; err == SYNC_AGAIN && tries < SYNC_TRIES; tries++) {
+		err = size ? range(s, key, fd, f, f->deadline_us) : 0;
+		if (!err && !f->whole)
+			err = with_turns(s, key, fd, act_discard, &size);
+	}
+	/* It is not absent any more: nothing is to be done about it. */
+	if (err == SYNC_AGAIN)
+		err = size ? vidas_fail(-EBUSY, "'%s' changes again and again", key) : 0;
+	f->whole = !err;
+	return err;
 }
 
 static int fetch_file(struct vidas_sync *s, const char *key, int fd, struct vidas_sync_fetch *f)
@@ -267,14 +304,15 @@ static int fetch_file(struct vidas_sync *s, const char *key, int fd, struct vida
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	if (f->all || !sync_in_chunks((uint64_t)st.st_size)) {
+	if (f->all || !sync_in_chunks((uint64_t)st.st_size) ||
+	    (f->discard && f->size >= (uint64_t)st.st_size)) {
 		err = sync_make_resident(s, fd, f->deadline_us);
 		f->whole = !err;
 		return err;
 	}
 	err = sync_need_store(s);
 	if (!err)
-		err = range(s, key, fd, f, f->deadline_us);
+		err = f->discard ? discard(s, key, fd, f) : range(s, key, fd, f, f->deadline_us);
 	return err == -EAGAIN || f->whole ? err : sync_note_error(fd, err);
 }
 
@@ -287,13 +325,7 @@ int vidas_sync_fetch(struct vidas_sync *s, const char *key, uint64_t inode,
 	fd = sync_open_key(s, key, inode);
 	if (fd < 0)
 		return fd;
-	if (f->discard) {
-		err = with_turns(s, key, fd, act_discard, NULL);
-		f->whole = err >= 0;
-		err = err > 0 ? 0 : err;
-	} else {
-		err = fetch_file(s, key, fd, f);
-	}
+	err = f->discard && !f->size ? discard(s, key, fd, f) : fetch_file(s, key, fd, f);
 	close(fd);
 	return err;
 }

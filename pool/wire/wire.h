@@ -265,7 +265,7 @@ struct vidas_wire_fetch {
 };
 enum vidas_wire_fetch_flag {
 	VIDAS_WIRE_FETCH_ALL = 1u << 0,	       /* until it is wholly resident */
-	VIDAS_WIRE_FETCH_DISCARD = 1u << 1,    /* none of it: it is cut to no length */
+	VIDAS_WIRE_FETCH_DISCARD = 1u << 1,    /* no more than `size` of it: it is cut to that */
 	VIDAS_WIRE_FETCH_REVALIDATE = 1u << 2, /* begin anew if the store has another version */
 };
 enum vidas_wire_fetch_state { VIDAS_WIRE_FETCH_DONE = 1u << 0 };

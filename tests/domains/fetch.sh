@@ -126,7 +126,9 @@ every_way() {
 	same "${want:3}" "$(ask 1 load f $((at + 3)) 97)"
 	ask 1 unmap f >/dev/null
 	ask 1 close f >/dev/null
-	truncate -s $((6 * mib)) "$a/shrink"
+	ask 1 open f w "$a/shrink" >/dev/null
+	same "" "$(ask 1 trunc f $((6 * mib)))" "truncate"
+	ask 1 close f >/dev/null
 	cmp "$b/shrink" <(piece "$store/text" 0 $((6 * mib)))
 	truncate -s $((13 * mib)) "$a/grow"
 	cmp "$b/grow" <(cat "$store/text" && head -c $mib /dev/zero)

@@ -169,6 +169,18 @@ static void test_discard(void)
 	OK(flush(&p, ""));
 	CU_ASSERT(has_text(&p, "store/f", "") && same(&p));
 	pool_drop(&p);
+	/* What stays is fetched, and no more. */
+	make_store(&p, NULL);
+	OK(fetch(&p, "f", 10 * MIB, 1, &f));
+	OK(sh(&p,
+	      "head -c 3000000 store/f >want; mv store/f g; head -c 4000000 g >part; mv g store/f"));
+	f = (struct vidas_sync_fetch){ .discard = true, .size = 3000000, .deadline_us = FOR_EVER };
+	OK(vidas_sync_fetch(p.s, "f", inode_of(&p, "tree/f"), &f));
+	CU_ASSERT(f.whole && !is_absent(&p, "tree/f"));
+	OK(sh(&p, "cmp tree/f want"));
+	OK(flush(&p, ""));
+	OK(sh(&p, "cmp store/f want"));
+	pool_drop(&p);
 }
 
 /* A pool that has no room: said so, nothing is lost, and what there is room for comes. */
@@ -330,6 +342,6 @@ static void test_disk(void)
 }
 
 POOL_MAIN("sync_chunks", { "ranges", test_ranges }, { "versions", test_versions },
-	  { "readers of what was deleted", test_readers }, { "cut to nothing", test_discard },
+	  { "readers of what was deleted", test_readers }, { "cut", test_discard },
 	  { "a full pool", test_full }, { "many at once", test_crowd },
 	  { "killed while it fetches", test_killed }, { "a pool on a disk", test_disk })
