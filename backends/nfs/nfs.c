@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * nfs://SERVER/PATH: a directory of an NFS server as the root. README.md beside this file has what it
+ * nfs://SERVER/PATH: a directory of an NFS server as the root. docs/backend-nfs.md has what it
  * promises and what it cannot. This part: open and close, the root, errors, versions.
  */
 #include "backends/nfs/nfs.h"
