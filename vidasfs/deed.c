@@ -109,6 +109,13 @@ bool vidas_deed_result(int64_t *result)
 	return true;
 }
 
+bool vidas_deed_doubt(void)
+{
+	const struct vidas_deed *d = past();
+
+	return d && !is_done(d);
+}
+
 bool vidas_deed_made(int dirfd, const char *name)
 {
 	const struct vidas_deed *d = past();

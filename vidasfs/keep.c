@@ -24,11 +24,11 @@ static struct array {
 	pthread_mutex_t lock;
 	struct slot *free; /* a list through their records */
 } arrays[VIDAS_KEPT_KINDS] = {
-	[VIDAS_KEPT_NODE] = { sizeof(struct vidas_node), 1u << 26 },
-	[VIDAS_KEPT_HANDLE] = { sizeof(struct vidas_handle), 1u << 22 },
-	[VIDAS_KEPT_DIR] = { sizeof(struct vidas_dir), 1u << 20 },
-	[VIDAS_KEPT_OWNER] = { sizeof(struct vidas_lock_owner), 1u << 22 },
-	[VIDAS_KEPT_BRANCH] = { sizeof(struct vidas_branch), 1u << 14 },
+	[VIDAS_KEPT_NODE] = { .record_bytes = sizeof(struct vidas_node), .room = 1u << 26 },
+	[VIDAS_KEPT_HANDLE] = { .record_bytes = sizeof(struct vidas_handle), .room = 1u << 22 },
+	[VIDAS_KEPT_DIR] = { .record_bytes = sizeof(struct vidas_dir), .room = 1u << 20 },
+	[VIDAS_KEPT_OWNER] = { .record_bytes = sizeof(struct vidas_lock_owner), .room = 1u << 22 },
+	[VIDAS_KEPT_BRANCH] = { .record_bytes = sizeof(struct vidas_branch), .room = 1u << 14 },
 };
 
 struct vidas_kept *vidas_kept;

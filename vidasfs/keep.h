@@ -107,6 +107,8 @@ bool vidas_deed_moved(int dirfd, const char *name);
 bool vidas_deed_removed(int dirfd, const char *name, uint64_t *ino);
 /* Its result, if that is known. */
 bool vidas_deed_result(int64_t *result);
+/* It may have been done: its result is not known. To be asked before it is begun again. */
+bool vidas_deed_doubt(void);
 
 /* The connection to the kernel (channel.c) ---------------------------------------------------------- */
 

@@ -184,8 +184,16 @@ void vidas_root_getattr(fuse_req_t req)
 void vidas_root_mkdir(fuse_req_t req, const char *name)
 {
 	struct vidas_branch *b;
-	int err = vidas_container_create(vidas_fs.v, name, NULL, 0);
+	int64_t past;
+	int err;
 
+	if (vidas_deed_result(&past)) {
+		err = (int)past;
+	} else {
+		vidas_deed_begin(0);
+		err = vidas_container_create(vidas_fs.v, name, NULL, 0);
+		vidas_deed_done(err);
+	}
 	if (!err)
 		err = vidas_branch_get(name, &b);
 	if (err) {
@@ -200,14 +208,22 @@ void vidas_root_mkdir(fuse_req_t req, const char *name)
 void vidas_root_rmdir(fuse_req_t req, const char *name)
 {
 	struct vidas_branch *b;
-	int err = vidas_branch_get(name, &b);
+	int64_t past;
+	int err;
 
+	if (vidas_deed_result(&past)) {
+		fuse_reply_err(req, (int)-past);
+		return;
+	}
+	err = vidas_branch_get(name, &b);
 	if (err) {
 		fuse_reply_err(req, -err);
 		return;
 	}
 	/* Our own attach does not stand in its way, and ends with the last node of it. */
+	vidas_deed_begin(0);
 	err = vidas_tree_rmdir(vidas_fs.v, name);
+	vidas_deed_done(err);
 	if (err)
 		vidas_log(VIDAS_LOG_INFO, "destroying container %s: %s", name, vidas_error_text());
 	else

@@ -3,8 +3,11 @@
 # vidasfs is killed: the mount goes on by itself, programs wait and do not fail, and what they have open and
 # locked is theirs as before.
 # vidas-presets: release asan
+# vidas-timeout: 240
 . "$VIDAS_SRC/tests/lib/test.sh"
 . "$VIDAS_SRC/tests/lib/domains.sh"
+
+seconds=${VIDAS_SECONDS:-4} # under load, each way
 
 is() { same "$1" "$(ask "${@:2}")" "${*:2}"; }
 two_domains
@@ -29,6 +32,9 @@ for way in passthrough nopassthrough; do
 	helper 3 # one that waits, in the same domain
 	is "" 3 open f rw "$dir/f"
 	tell 3 setlk f wr 10 1 wait
+	helper 4 # and one that is told not to
+	is "" 4 open f rw "$dir/f"
+	tell 4 setlk f wr 10 1 wait
 	sleep 0.1
 
 	worker_kill "$VIDAS_TMP/1"
@@ -45,6 +51,9 @@ for way in passthrough nopassthrough; do
 	touch sub/new # by a directory that was entered before
 	rm sub/new
 	cd "$VIDAS_TMP"
+	kill -USR1 "${helper_pid[4]}"
+	same "error EINTR" "$(hear 4 5)"
+	helper_end 4
 	is "" 1 setlk f un 0 0
 	is "" 1 lock f un
 	same "" "$(hear 3 5)" "a lock that was waited for when the worker died"
@@ -72,20 +81,21 @@ domain_mount 1 "$VIDAS_TMP/1"
 for way in passthrough nopassthrough; do
 	rm -rf "$a/churn"
 	mkdir "$a/churn"
-	pids=()
+	pids=() kills=0
 	for i in 1 2 3; do
-		churn "$a/churn" "one$i" 5 >"$VIDAS_TMP/out.$i" &
+		churn "$a/churn" "one$i" "$seconds" >"$VIDAS_TMP/out.$i" &
 		pids+=($!)
 	done
-	churn "$b/churn" two 5 >"$VIDAS_TMP/out.4" &
+	churn "$b/churn" two "$seconds" >"$VIDAS_TMP/out.4" &
 	pids+=($!)
-	for _ in 1 2 3 4 5 6 7 8; do
-		sleep 0.5
+	while kill -0 "${pids[@]}" 2>/dev/null; do
+		sleep 0.$((RANDOM % 50 + 10))
 		worker_kill "$VIDAS_TMP/1"
+		kills=$((kills + 1))
 	done
 	for i in 1 2 3 4; do wait "${pids[$i - 1]}" || fail "$way: $(cat "$VIDAS_TMP/out.$i")"; done
 	total=$(awk '{ n += $1 } END { print n }' "$VIDAS_TMP"/out.*)
-	echo "$way: $(cat "$VIDAS_TMP"/out.* | xargs) rounds"
+	echo "$way: $(cat "$VIDAS_TMP"/out.* | xargs) rounds, $kills kills"
 	same "$total" "$(cat "$b/churn/counter")" "what was counted under a lock"
 	same "$total" "$(wc -l <"$b/churn/log")" "lines that were appended"
 	same "$total" "$(sort -u "$b/churn/log" | wc -l)" "different ones of them"

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -42,6 +43,8 @@ static void names(void)
 	MUST(renameat2(AT_FDCWD, file, AT_FDCWD, other, RENAME_EXCHANGE));
 	MUST(unlink(other));
 	MUST(rename(file, other));
+	MUST(setxattr(other, "user.churn", "x", 1, XATTR_CREATE));
+	MUST(removexattr(other, "user.churn"));
 	MUST(symlink("nowhere", file));
 	MUST(unlink(file));
 	MUST(unlink(other));
