@@ -136,6 +136,7 @@ struct host_attachment {
 	unsigned joins;			     /* objects, and creates and joins under way */
 	unsigned uses;
 	bool left;
+	bool tree; /* it was handed the tree, and changes things in it by itself */
 };
 
 struct host_recall; /* recall.c */

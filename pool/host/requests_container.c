@@ -172,6 +172,9 @@ static int share_all(struct host_request *rq, uint32_t access, bool with_tree)
 	tree = vidas_host_disk_clone(rq->attachment->container, access == VIDAS_WIRE_RO);
 	if (tree < 0)
 		return tree;
+	pthread_mutex_lock(&rq->session->lock);
+	rq->attachment->tree = true;
+	pthread_mutex_unlock(&rq->session->lock);
 	rq->share[1].fd = tree;
 	rq->shares = 2;
 	return 0;

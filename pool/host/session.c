@@ -308,18 +308,23 @@ static void leave_all(struct host_session *s)
 			leave_one(j);
 	} while (j);
 	do {
+		bool changes = false;
+
 		pthread_mutex_lock(&s->lock);
 		for (a = s->attached; a && a->left; a = a->hh.next)
 			;
-		if (a)
+		if (a) {
 			a->left = true;
+			changes =
+				a->tree && atomic_load_explicit(&a->access, memory_order_relaxed) ==
+						   VIDAS_WIRE_RW;
+		}
 		pthread_mutex_unlock(&s->lock);
-		if (!a)
-			break;
 		/* It may have died between a change and saying so. */
-		if (atomic_load_explicit(&a->access, memory_order_relaxed) == VIDAS_WIRE_RW)
+		if (changes)
 			vidas_host_changes_lost(a->container);
-		vidas_host_attachment_release(a);
+		if (a)
+			vidas_host_attachment_release(a);
 	} while (a);
 }
 

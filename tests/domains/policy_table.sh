@@ -87,10 +87,7 @@ event_kill-close() {
 	each closed
 }
 event_domain-kill() {
-	local pid
-	pid=$(domain_pid "$a")
-	kill -KILL "$pid"
-	wait_for 20 gone "$pid"
+	domain_kill "$a"
 	each forget
 	umount "$a"
 	domain_mount 1 "$a"
