@@ -132,6 +132,20 @@ static int flush_tree(struct vidas_sync *s, const char *path, int away,
 	return sync_batch_end(&b, moved);
 }
 
+/* Where the store still has a directory of that name, what was in it is elsewhere now and has to be pushed
+ * before: with all the rest, for it may be anywhere. */
+static int flush_one(struct vidas_sync *s, const char *path, uint64_t inode,
+		     struct vidas_sync_moved *moved)
+{
+	int err = sync_push(s, path, inode, moved);
+
+	if (err != -EISDIR)
+		return err;
+	flush_tree(s, "", 0, moved);
+	vidas_fail_clear();
+	return sync_push(s, path, inode, moved);
+}
+
 static void note_no_store(int look, const struct stat *st, int err)
 {
 	int fd = S_ISREG(st->st_mode) ? sync_reopen(look, O_RDONLY | O_NONBLOCK) : -1;
@@ -167,7 +181,7 @@ int vidas_sync_flush(struct vidas_sync *s, const char *path, uint64_t inode,
 	if ((!err || away) && S_ISDIR(st.st_mode))
 		err = flush_tree(s, path, away, &total);
 	else if (!err && !gone)
-		err = sync_push(s, path, inode, &total);
+		err = flush_one(s, path, inode, &total);
 	if (moved)
 		*moved = total;
 	return err;

@@ -42,6 +42,16 @@ rm "$a/new"
 setfattr -n user.vidas.flush -v 1 "$a"
 [ ! -e "$store/new" ] || fail "a removed file is still in the backend"
 
+# A file in the place of a directory that the backend has: fsync of the one takes the other along.
+mkdir "$a/place"
+echo moved >"$a/place/in"
+sync "$a/place/in"
+mv "$a/place" "$a/moved"
+echo file >"$a/place"
+sync "$a/place"
+same file "$(cat "$store/place")" "a file where a directory was"
+same moved "$(cat "$store/moved/in")" "what was in that directory"
+
 # A store through a mapping alone.
 helper 1
 same "" "$(ask 1 open m rwc "$a/mapped")"
