@@ -172,8 +172,7 @@ static void test_discard(void)
 	/* What stays is fetched, and no more. */
 	make_store(&p, NULL);
 	OK(fetch(&p, "f", 10 * MIB, 1, &f));
-	OK(sh(&p,
-	      "head -c 3000000 store/f >want; mv store/f g; head -c 4000000 g >part; mv g store/f"));
+	OK(sh(&p, "head -c 3000000 store/f >want"));
 	f = (struct vidas_sync_fetch){ .discard = true, .size = 3000000, .deadline_us = FOR_EVER };
 	OK(vidas_sync_fetch(p.s, "f", inode_of(&p, "tree/f"), &f));
 	CU_ASSERT(f.whole && !is_absent(&p, "tree/f"));
