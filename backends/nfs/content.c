@@ -215,7 +215,7 @@ static int put_once(struct vidas_backend *be, const char *key, const struct vida
 	err = create_temp(be, &parent.fh, &temp, &fh);
 	if (err)
 		return vidas_nfs_say(be, err, "making a new file");
-	err = vidas_nfs_write(be, &fh, 0, put->iov, put->iovcnt);
+	err = vidas_nfs_write(be, &fh, 0, put->iov, put->iovcnt, put->moved);
 	if (err && err != VIDAS_NFS_STALE)
 		err = vidas_nfs_say(be, err, "write");
 	if (!err)
@@ -276,7 +276,7 @@ static ssize_t put_range_once(struct vidas_backend *be, const char *key, uint64_
 		size += (ssize_t)iov[i].iov_len;
 	vidas_nfs_version(be, &node.attr, &before);
 	if (size)
-		err = vidas_nfs_write(be, &node.fh, offset, iov, iovcnt);
+		err = vidas_nfs_write(be, &node.fh, offset, iov, iovcnt, NULL);
 	if (!err && size)
 		err = advance(be, &node.fh, &before, &node.attr);
 	if (!err && now)

@@ -184,9 +184,9 @@ static inline bool vidas_nfs_fh_same(const struct vidas_nfs_fh *a, const struct 
 
 ssize_t vidas_nfs_read(struct vidas_backend *be, const struct vidas_nfs_fh *fh, uint64_t offset,
 		       const struct iovec *iov, int iovcnt);
-/* Durably. */
+/* Durably. `moved` as in struct vidas_backend_put, or NULL. */
 int vidas_nfs_write(struct vidas_backend *be, const struct vidas_nfs_fh *fh, uint64_t offset,
-		    const struct iovec *iov, int iovcnt);
+		    const struct iovec *iov, int iovcnt, _Atomic uint64_t *moved);
 
 /* nfs.c ------------------------------------------------------------------------------------------ */
 

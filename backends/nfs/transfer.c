@@ -29,9 +29,10 @@ struct transfer {
 		uint32_t done; /* bytes */
 		uint8_t state;
 	} * chunks;
-	uint64_t count, next; /* before `next` none is UNSENT */
-	uint64_t end;	      /* reads: the file's, as seen from `offset` */
-	char *bounce;	      /* for pieces that lie in several iovecs */
+	uint64_t count, next;	 /* before `next` none is UNSENT */
+	uint64_t end;		 /* reads: the file's, as seen from `offset` */
+	char *bounce;		 /* for pieces that lie in several iovecs */
+	_Atomic uint64_t *moved; /* for who looks on, or NULL */
 	bool unstable, verified, lost;
 	char verifier[8];
 };
@@ -161,6 +162,8 @@ static int written_piece(struct transfer *t, uint64_t i, const struct vidas_nfs_
 	if (!piece->count || piece->count > chunk_size(t, i) - c->done)
 		return -EPROTO;
 	c->done += piece->count;
+	if (t->moved)
+		atomic_fetch_add_explicit(t->moved, piece->count, memory_order_relaxed);
 	if (piece->stable)
 		return 0;
 	/* Another verifier: the server was started anew, and may have lost what it had before. */
@@ -265,10 +268,15 @@ static int commit(struct transfer *t)
 }
 
 int vidas_nfs_write(struct vidas_backend *be, const struct vidas_nfs_fh *fh, uint64_t offset,
-		    const struct iovec *iov, int iovcnt)
+		    const struct iovec *iov, int iovcnt, _Atomic uint64_t *moved)
 {
-	struct transfer t = { .be = be, .fh = fh, .offset = offset, .writing = true };
+	struct transfer t = {
+		.be = be, .fh = fh, .offset = offset, .writing = true, .moved = moved
+	};
 	int err = transfer_begin(&t, iov, iovcnt), rounds = 0;
+
+	if (moved)
+		atomic_store_explicit(moved, 0, memory_order_relaxed);
 
 	/* One request is sooner done durably than followed by a COMMIT. */
 	t.stable = t.count == 1;
@@ -285,6 +293,8 @@ int vidas_nfs_write(struct vidas_backend *be, const struct vidas_nfs_fh *fh, uin
 						  "it was committed",
 						  ROUNDS);
 		t.unstable = t.lost = false;
+		if (moved)
+			atomic_store_explicit(moved, 0, memory_order_relaxed);
 		memset(t.chunks, 0, t.count * sizeof(*t.chunks));
 	}
 	transfer_end(&t);
