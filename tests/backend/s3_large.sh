@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# vidas-net: own
 # vidas-needs: s3
 # vidas-timeout: 300
 # What one request cannot do, on real servers: copies and renames in parts, only the changed parts of a put, many names

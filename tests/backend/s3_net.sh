@@ -3,6 +3,7 @@
 # vidas-presets: release asan
 # vidas-net: own
 # vidas-timeout: 120
+# vidas-net: own
 # vidas-needs: s3
 # s3:// and a server that misbehaves (s3/fake.py), and credentials from all their sources (s3/imds.py).
 . "$VIDAS_SRC/tests/lib/test.sh"

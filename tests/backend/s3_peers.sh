@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# vidas-net: own
 # vidas-needs: s3
 # vidas-timeout: 180
 # s3fs and rclone on the same bucket: modes, owners, times, symbolic links and directories, as we write them and as they do.

@@ -1,14 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
+# vidas-net: own
 # vidas-needs: s3
 # vidas-timeout: 300
 # s3:// and a real server (radosgw) in a network namespace of its own: words for all that is configured wrong, TLS, proxies,
 # virtual hosts, wrong clocks; the server killed, the connection cut, a slow line.
 . "$VIDAS_SRC/tests/lib/test.sh"
-if [ -z "${VIDAS_NETNS:-}" ]; then
-	[ "$(id -u)" = 0 ] || skip "needs root"
-	VIDAS_NETNS=1 exec unshare -n -m "$0"
-fi
+[ "$(id -u)" = 0 ] || skip "needs root"
 need openssl ip tc
 why=$("$VIDAS_SRC/tests/servers/radosgw" missing) && skip "$why"
 export VIDAS_BACKEND_DIR=$VIDAS_BUILD/lib/vidas/backends AWS_EC2_METADATA_DISABLED=true HOME=$VIDAS_TMP

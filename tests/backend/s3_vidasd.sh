@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # vidas-presets: release asan
+# vidas-net: own
 # vidas-needs: s3
 # An s3:// root under vidasd, with a server that takes its time: the progress of a flush is told; no secret is in what domains,
 # administrators and processes of the host can see.
