@@ -83,18 +83,26 @@ void vidas_s3_known_clear(struct vidas_backend *be)
 	pthread_mutex_unlock(&be->known_lock);
 }
 
-/* ListObjects goes on behind a name: the one it says, else the last one that came. */
+/* ListObjects goes on behind the last name that came. (It may say one in NextMarker, which is that too,
+ * but is encoded by some servers and not by others.) */
 static int marker_find(struct s3_answer *a)
 {
 	const char *last = "";
 
-	if (a->next)
-		return a->encoded ? vidas_s3_percent_decode(a->next) : 0;
 	for (size_t i = 0; i < a->entries; i++)
 		if (strcmp(a->entry[i].name, last) > 0)
 			last = a->entry[i].name;
+	free(a->next);
 	a->next = *last ? strdup(last) : NULL;
-	return 0;
+	return a->next || !*last ? 0 : -ENOMEM;
+}
+
+/* A server that begins again where it was would never end. */
+static bool goes_on(const struct s3_request *r, const char *from, const char *to)
+{
+	if (!from)
+		return true;
+	return r->be->config.list_old ? strcmp(to, from) > 0 : strcmp(to, from) != 0;
 }
 
 static int page_take(struct s3_request *r, char **token, struct s3_answer *out)
@@ -109,7 +117,7 @@ static int page_take(struct s3_request *r, char **token, struct s3_answer *out)
 		err = vidas_s3_percent_decode(out->entry[i].name);
 	if (!err && out->truncated && r->be->config.list_old)
 		err = marker_find(out);
-	if (!err && out->truncated && !out->next)
+	if (!err && out->truncated && (!out->next || !goes_on(r, *token, out->next)))
 		err = -EBADMSG;
 	if (err)
 		return vidas_backend_error(r->be->host, err == -EBADMSG ? -EIO : err,

@@ -3,7 +3,6 @@
 # vidas-presets: release asan
 # vidas-net: own
 # vidas-timeout: 120
-# vidas-net: own
 # vidas-needs: s3
 # s3:// and a server that misbehaves (s3/fake.py), and credentials from all their sources (s3/imds.py).
 . "$VIDAS_SRC/tests/lib/test.sh"
@@ -55,6 +54,7 @@ says skewed OK "text" putget key text
 says damaged EIO "not those of its ETag" get key
 says cut ECONNRESET "" get key
 says bomb EIO "cannot be read" list dir
+says again EIO "cannot be read" list dir # page after page, and always the same
 begin=$SECONDS
 says stalled ETIMEDOUT "in time" stat key
 [ $((SECONDS - begin)) -lt 100 ] || fail "a server that does not answer held a call for $((SECONDS - begin)) s"

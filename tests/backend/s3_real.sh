@@ -18,7 +18,7 @@ echo "127.0.0.1 localhost s3.localhost" >"$VIDAS_TMP/hosts" # for proxies
 mount --bind "$VIDAS_TMP/hosts" /etc/hosts
 "$VIDAS_SRC/tests/servers/radosgw" start "$dir" $port
 others=()
-trap 'for p in ${others+"${others[@]}"}; do kill $p 2>/dev/null || :; done; "$VIDAS_SRC/tests/servers/radosgw" stop "$dir"' EXIT
+trap 'for p in ${others+"${others[@]}"}; do kill $p 2>/dev/null || :; done; kill -9 $(cat "$dir/pids") 2>/dev/null || :' EXIT
 set -a
 # shellcheck disable=SC1091
 . "$dir/env"
@@ -106,8 +106,7 @@ if command -v tinyproxy >/dev/null; then
 		"LogFile \"$VIDAS_TMP/proxy.log\"" "PidFile \"$VIDAS_TMP/proxy.pid\"" >"$VIDAS_TMP/proxy.conf"
 	proxy() {
 		tinyproxy -d -c "$VIDAS_TMP/proxy.conf" >"$VIDAS_TMP/proxy.out" 2>&1 &
-		proxy=$!
-		others+=($proxy)
+		others+=($!)
 		wait_for 10 curl -s -o /dev/null "http://127.0.0.1:23195/"
 	}
 	proxy
@@ -145,13 +144,18 @@ through getfile restart 1
 cmp "$VIDAS_TMP/data" "$VIDAS_TMP/getfile" || fail "a get over a restart gave other bytes"
 [ $((SECONDS - begin)) -lt 90 ] || fail "restarts took $((SECONDS - begin)) s"
 if command -v tinyproxy >/dev/null; then
-	cut_it() { sleep 1; kill -9 $proxy; sleep 1; proxy; }
+	cut_it() {
+		local pid
+		pid=$(cat "$VIDAS_TMP/proxy.pid")
+		sleep 1
+		kill -9 "$pid"
+		wait_for 10 gone "$pid"
+		sleep 1
+		proxy
+	}
 	export http_proxy=http://127.0.0.1:23195
 	rm "$VIDAS_TMP/getfile"
-	# In a shell of its own: the proxy that it starts is found by its file.
 	through putfile cut_it
-	kill -9 "$(cat "$VIDAS_TMP/proxy.pid")" 2>/dev/null || :
-	proxy
 	through getfile cut_it
 	cmp "$VIDAS_TMP/data" "$VIDAS_TMP/getfile" || fail "a get over a cut connection gave other bytes"
 	kill -9 "$(cat "$VIDAS_TMP/proxy.pid")" 2>/dev/null || :

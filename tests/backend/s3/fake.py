@@ -70,6 +70,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(204)
         elif bucket == "leftovers" and self.path.endswith("/aborted"):
             self.answer(200, " ".join(aborted).encode(), ETag='"a"')
+        elif bucket == "again" and query:
+            self.answer(200, b"<R><IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken></R>")
         elif bucket == "bomb" and query:
             self.answer(200, BOMB)
         elif bucket == "stalled":

@@ -1,21 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# vidas-net: own
-# vidas-needs: s3
-# vidas-timeout: 180
-# s3fs and rclone on the same bucket: modes, owners, times, symbolic links and directories, as we write them and as they do.
+# peers.sh: s3fs and rclone on the bucket of $S3_ENDPOINT, beside us: modes, owners, times, symbolic links and directories, as we
+# write them and as they do. A part of s3.sh, which has started the server.
 . "$VIDAS_SRC/tests/lib/test.sh"
-why=$("$VIDAS_SRC/tests/servers/radosgw" missing) && skip "$why"
-command -v s3fs >/dev/null || command -v rclone >/dev/null || skip "needs the commands s3fs or rclone"
-export VIDAS_BACKEND_DIR=$VIDAS_BUILD/lib/vidas/backends AWS_EC2_METADATA_DISABLED=true HOME=$VIDAS_TMP
-unset AWS_PROFILE AWS_SESSION_TOKEN AWS_CA_BUNDLE
-dir=$VIDAS_TMP/radosgw mnt=$VIDAS_TMP/mnt s3fs=
-"$VIDAS_SRC/tests/servers/radosgw" start "$dir" 23280
-trap 'umount "$mnt" 2>/dev/null || :; [ -z "$s3fs" ] || wait $s3fs || :; "$VIDAS_SRC/tests/servers/radosgw" stop "$dir"' EXIT
-set -a
-# shellcheck disable=SC1091
-. "$dir/env"
-set +a
+unset AWS_CA_BUNDLE # rclone 1.60 fails with it
+export HOME=$VIDAS_TMP
+mnt=$VIDAS_TMP/mnt s3fs=
+trap 'umount "$mnt" 2>/dev/null || :; [ -z "$s3fs" ] || wait $s3fs || :' EXIT
 # ours COMMAND KEY [TEXT]: what the call prints, without its log
 ours() {
 	"$VIDAS_BUILD/tests/backend/s3call" "s3://vidastest/shared?endpoint=$S3_ENDPOINT&region=$S3_REGION" "$@" \
