@@ -314,6 +314,11 @@ int vidas_identity_sticky(fuse_req_t req, int dirfd, uid_t owner);
 bool vidas_identity_may(fuse_req_t req, int fd, int access);
 /* Only the group: that of a file lets S_ISGID be set on it. */
 void vidas_identity_assume_group(gid_t gid);
+/*
+ * Before a change of owner or length, which takes S_ISGID away: but not of a file without execution by
+ * the group, from who is of its group. That the kernel asks of us.
+ */
+void vidas_identity_assume_member(fuse_req_t req, int fd);
 void vidas_identity_resume(void);
 
 /* Opened files and directories ------------------------------------------------------------------- */

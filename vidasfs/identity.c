@@ -199,6 +199,15 @@ void vidas_identity_assume_group(gid_t gid)
 	syscall(SYS_setfsgid, gid);
 }
 
+void vidas_identity_assume_member(fuse_req_t req, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && (st.st_mode & (S_ISGID | S_IXGRP)) == S_ISGID &&
+	    vidas_identity_member(req, st.st_gid))
+		vidas_identity_assume_group(st.st_gid);
+}
+
 void vidas_identity_resume(void)
 {
 	if (!assumed)

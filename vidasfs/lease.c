@@ -146,10 +146,9 @@ double vidas_lease_attrs(struct vidas_node *n)
 {
 	bool relaxed = mine && vidas_node_relaxed(n);
 
-	/* Our kernel knows of what is written here, but not that a store has changed the times: on a
-	 * tmpfs it has not. */
-	if (!relaxed && !n->key.branch->volatile_pool &&
-	    atomic_load_explicit(&n->writers, memory_order_relaxed))
+	/* Our kernel knows of what is written here, but not that a store through a mapping has changed
+	 * the times. */
+	if (!relaxed && atomic_load_explicit(&n->writers, memory_order_relaxed))
 		return 0;
 	return relaxed || vidas_lease_hold(n) ? allow(n) : 0;
 }

@@ -122,6 +122,10 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 #ifdef FUSE_CAP_DIRECT_IO_ALLOW_MMAP
 		FUSE_CAP_DIRECT_IO_ALLOW_MMAP,
 #endif
+#ifdef FUSE_CAP_NO_EXPORT_SUPPORT
+		/* A node's id dies with the node: a file handle of it could come to mean another file. */
+		FUSE_CAP_NO_EXPORT_SUPPORT,
+#endif
 	};
 
 	(void)userdata;

@@ -25,19 +25,6 @@ int vidas_handle_fd(struct vidas_handle *h)
 	return fd;
 }
 
-static bool has_privileges(struct vidas_node *n)
-{
-	struct stat st = { 0 };
-	int fd = vidas_fd_get(n);
-
-	if (fd < 0)
-		return true;
-	if (fstat(fd, &st) < 0)
-		st.st_mode = S_ISUID;
-	vidas_fd_put(n);
-	return st.st_mode & (S_ISUID | S_ISGID);
-}
-
 /* The first open for writing of the inode in this domain tells the others, the last close too. */
 static void writers_begin(struct vidas_node *n)
 {
@@ -46,9 +33,8 @@ static void writers_begin(struct vidas_node *n)
 	pthread_mutex_lock(&n->lock);
 	if (!atomic_fetch_add_explicit(&n->writers, 1, memory_order_relaxed) && b->tree) {
 		vidas_tree_write_begin(b->tree, n->key.ino);
-		/* From here on not all is to be cached any more, see vidas_lease_stat(). */
-		if (atomic_load_explicit(&n->cached, memory_order_relaxed) &&
-		    (!b->volatile_pool || has_privileges(n)))
+		/* From here on they are not to be cached any more, see vidas_lease_attrs(). */
+		if (atomic_load_explicit(&n->cached, memory_order_relaxed))
 			vidas_lease_drop_attrs(n);
 	}
 	pthread_mutex_unlock(&n->lock);
@@ -237,8 +223,11 @@ static int open_ready(fuse_req_t req, struct vidas_node *n, int fd, struct fuse_
 		vidas_relaxed_open(n);
 		err = handle_new(n, fd, fi, err ? &generation : NULL, out);
 	}
-	if (!err && (fi->flags & O_TRUNC))
+	if (!err && (fi->flags & O_TRUNC)) {
+		vidas_identity_assume_member(req, fd);
 		err = vidas_file_cut(n, fd, 0);
+		vidas_identity_resume();
+	}
 	return err;
 }
 

@@ -51,6 +51,7 @@ static const struct fuse_opt spec[] = {
 	IGNORED("noauto"),
 	IGNORED("nofail"),
 	IGNORED("_netdev"),
+	IGNORED("relatime"), /* it is, where it is not noatime */
 	FUSE_OPT_END,
 };
 
@@ -71,10 +72,9 @@ static bool known(const char *option)
 		"nodev",       "dev",
 		"noexec",      "exec",
 		"noatime",     "atime",
-		"nodiratime",  "relatime",
-		"sync",	       "async",
-		"dirsync",     "nosymfollow",
-		"ro",
+		"nodiratime",  "sync",
+		"async",       "dirsync",
+		"nosymfollow", "ro",
 	};
 	static const char *const starts[] = { "fsname=", "subtype=", "max_read=", "x-" };
 	size_t i;

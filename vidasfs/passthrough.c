@@ -58,16 +58,22 @@ static int backing_get(struct vidas_node *n, int fd)
 {
 	struct vidas_branch *b = n->key.branch;
 	struct backing_map map = { .fd = fd };
+	struct stat st;
 	int err = 0, id;
 
 	if (!vidas_fs.passthrough || atomic_load_explicit(&b->no_passthrough, memory_order_relaxed))
 		return -EOPNOTSUPP;
 	if (!n->backing_id) {
+		/* What is written there is written by us as we are now: as one of the file's group, for
+		 * whom a file without execution by the group keeps S_ISGID. */
+		if (fstat(fd, &st) == 0)
+			vidas_identity_assume_group(st.st_gid);
 		id = ioctl(fuse_session_fd(vidas_fs.se), BACKING_OPEN, &map);
 		if (id > 0)
 			n->backing_id = id;
 		else
 			err = refused(b, id < 0 ? errno : EINVAL);
+		vidas_identity_resume();
 	}
 	n->backing_opens += !err;
 	return err;

@@ -25,6 +25,13 @@ umount "$v"
 "$helpers/mount.vidas" vidas:one/sub "$v" -o "ro,$opts"
 refuses any touch "$v/x" 2>/dev/null
 umount "$v"
+"$helpers/mount.vidas" vidas "$v" -o "$opts"
+"$helpers/mount.vidas" vidas "$v" -o "remount,ro,$opts"
+refuses any touch "$v/one/x" 2>/dev/null
+"$helpers/mount.vidas" vidas "$v" -o "rw,remount,$opts"
+touch "$v/one/x"
+rm "$v/one/x"
+umount "$v"
 "$helpers/mount.vidas" vidas "$v" -f -o "$opts"
 refuses any mountpoint -q "$v"
 "$helpers/mount.vidas" vidas "$v" -sn -o "odd=thing,$opts" 2>"$VIDAS_TMP/err"
@@ -63,7 +70,7 @@ refuses 2 dom x 2>/dev/null
 refuses 2 dom 1 -x 2>/dev/null
 refuses 1 dom 9 -- true 2>"$VIDAS_TMP/err"
 grep -q 'vidas domain add 9' "$VIDAS_TMP/err"
-refuses any pgrep -x vidasfs
+wait_for 5 sh -c '! pgrep -x vidasfs'
 
 # Told to end, it ends its command.
 "$helpers/vidas-domain" -r "$run" -m "$VIDAS_TMP/m" 1 -- sleep 1000 &

@@ -54,4 +54,8 @@ domain_mount 1 "$v"
 pid=$(domain_pid "$v")
 umount "$v"
 wait_for 5 gone "$pid"
+
+# Words of mount(8) that say what is so anyway.
+domain_mount 1 "$v" relatime,rw,defaults
+umount "$v"
 vidasd_stop
