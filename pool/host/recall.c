@@ -237,8 +237,7 @@ static vidas_domain_id recall_run(const struct vidas_wire_event *event,
 
 /*
  * Slots of the vidasd before this one, whose sessions have not come back yet: they may still
- * answer from what they cache. Waits until they are back (and have dropped it all), given up, or
- * their leases have run out.
+ * answer from what they cache. Waits until they are back, given up, or their leases have run out.
  */
 static void wait_unclaimed(struct host_container *c, uint64_t slots)
 {
@@ -258,20 +257,14 @@ static void wait_unclaimed(struct host_container *c, uint64_t slots)
 	}
 }
 
-void vidas_host_recall(struct host_container *c, uint64_t slots, int but, uint64_t inode,
-		       uint32_t kinds)
+/* Recalls from those of the slots that a session has. Returns those whose session is not back yet. */
+static uint64_t recall_slots(struct host_container *c, uint64_t slots,
+			     const struct vidas_wire_event *event)
 {
-	const struct vidas_wire_event event = { .kind = VIDAS_WIRE_EVENT_RECALL,
-						.kinds = kinds,
-						.inode = inode };
 	struct host_recall_target targets[VIDAS_SHM_LEASE_SLOTS];
 	uint64_t unclaimed;
 	unsigned n = 0;
 
-	if (but >= 0)
-		slots &= ~(UINT64_C(1) << but);
-	if (!slots)
-		return;
 	memset(targets, 0, sizeof(targets));
 	pthread_mutex_lock(&c->lock);
 	unclaimed = slots & c->unclaimed;
@@ -286,9 +279,27 @@ void vidas_host_recall(struct host_container *c, uint64_t slots, int but, uint64
 	}
 	pthread_mutex_unlock(&c->lock);
 	if (n)
-		(void)recall_run(&event, targets, n, VIDAS_SHM_LEASE_US);
-	if (unclaimed)
-		wait_unclaimed(c, unclaimed);
+		(void)recall_run(event, targets, n, VIDAS_SHM_LEASE_US);
+	return unclaimed;
+}
+
+void vidas_host_recall(struct host_container *c, uint64_t slots, int but, uint64_t inode,
+		       uint32_t kinds)
+{
+	const struct vidas_wire_event event = { .kind = VIDAS_WIRE_EVENT_RECALL,
+						.kinds = kinds,
+						.inode = inode };
+
+	if (but >= 0)
+		slots &= ~(UINT64_C(1) << but);
+	if (!slots)
+		return;
+	slots = recall_slots(c, slots, &event);
+	if (!slots)
+		return;
+	wait_unclaimed(c, slots);
+	/* Who is back drops what it had cached when its lane for events is there, which may be later. */
+	recall_slots(c, slots, &event);
 }
 
 void vidas_host_recall_changed(struct host_container *c, uint64_t inode, uint32_t kinds)

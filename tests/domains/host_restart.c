@@ -36,11 +36,6 @@ static struct raw *resume(uint32_t domain, uint32_t session)
 	return r;
 }
 
-static int slot_of(const struct raw *r)
-{
-	return ((const struct vidas_wire_container_attach_reply *)r->reply.body)->slot;
-}
-
 static uint32_t is_alive(struct raw *r, uint32_t session)
 {
 	struct vidas_wire_session_alive body = { .session = session };
@@ -73,7 +68,7 @@ static void begin(void)
 	CU_ASSERT_EQUAL(raw_container_create(one, "keep", 2, VIDAS_WIRE_RW, ""), 0);
 	CU_ASSERT_EQUAL(raw_container_create(one, "spoilt", 2, VIDAS_WIRE_RW, ""), 0);
 	c = raw_attach(one, "keep", 0);
-	slot_one = slot_of(one);
+	slot_one = raw_slot(one);
 	leases = mmap(NULL, sizeof(*leases), PROT_READ | PROT_WRITE, MAP_SHARED, one->share[0].fd,
 		      0);
 	CU_ASSERT_TRUE_FATAL(leases != MAP_FAILED);
@@ -88,7 +83,7 @@ static void begin(void)
 	o = raw_object_create(one, c, "unlinked", 0, 4096);
 	CU_ASSERT_EQUAL(raw_object_leave(one, o), 0);
 	raw_attach(two, "keep", 0);
-	slot_two = slot_of(two);
+	slot_two = raw_slot(two);
 	CU_ASSERT_TRUE(slot_one >= 0 && slot_two >= 0 && slot_one != slot_two);
 	atomic_store(&leases->bucket[7].cached,
 		     (UINT64_C(1) << slot_one) | (UINT64_C(1) << slot_two));
@@ -122,7 +117,7 @@ static void test_resume(void)
 	one = resume(1, session_one);
 	CU_ASSERT_EQUAL(is_alive(one, session_two), 1); /* it may come back yet */
 	CU_ASSERT_EQUAL(raw_call(one, VIDAS_WIRE_CONTAINER_ATTACH, &attach, "keep"), 0);
-	CU_ASSERT_EQUAL(slot_of(one), slot_one);
+	CU_ASSERT_EQUAL(raw_slot(one), slot_one);
 	c = ((const struct vidas_wire_container_attach_reply *)one->reply.body)->container;
 	/* A create sent again finds its work done; another's does not. */
 	create.container = (uint32_t)c;
@@ -142,7 +137,7 @@ static void test_resume(void)
 	two = raw_open(&host, 2);
 	CU_ASSERT_NOT_EQUAL(two->session, session_two);
 	c2 = raw_attach(two, "keep", 0);
-	CU_ASSERT_TRUE(slot_of(two) != slot_one && slot_of(two) != slot_two);
+	CU_ASSERT_TRUE(raw_slot(two) != slot_one && raw_slot(two) != slot_two);
 	CU_ASSERT_TRUE(raw_object_join(two, c2, "mail", 0, 4096, 0) >= 0);
 	CU_ASSERT_TRUE(raw_object_create(two, c2, "mail", 0, 4096) >= 0);
 }
@@ -201,6 +196,52 @@ static void test_stop_and_start(void)
 	CU_ASSERT_EQUAL(raw_container_destroy(one, "keep"), 0);
 }
 
+/* Who is back may cache from before still, until its lane for events is there and it has dropped it. */
+static void test_recalled_on_return(void)
+{
+	struct vidas_wire_recall recall = { .kinds = VIDAS_WIRE_RECALL_NAMES, .inode = 42 };
+	struct vidas_wire_message m = { .type = VIDAS_WIRE_RECALL, .body = &recall };
+	struct vidas_wire_container_attach attach = { .slot = -1 };
+	struct vidas_shm_leases *table;
+	struct raw *events;
+
+	CU_ASSERT_EQUAL(raw_container_create(one, "again", 2, VIDAS_WIRE_RW, ""), 0);
+	raw_attach(one, "again", 0);
+	slot_one = raw_slot(one);
+	table = mmap(NULL, sizeof(*table), PROT_READ | PROT_WRITE, MAP_SHARED, one->share[0].fd, 0);
+	CU_ASSERT_TRUE_FATAL(table != MAP_FAILED);
+	two = raw_open(&host, 2);
+	session_two = two->session;
+	raw_attach(two, "again", 0);
+	slot_two = raw_slot(two);
+	atomic_store(&table->bucket[7].cached, UINT64_C(1) << slot_two);
+	munmap(table, sizeof(*table));
+	CU_ASSERT_EQUAL(raw_stop(&host, SIGKILL), -SIGKILL);
+	raw_close(one);
+	raw_close(two);
+	raw_start(&host, NULL);
+	one = resume(1, session_one);
+	attach.slot = slot_one;
+	CU_ASSERT_EQUAL(raw_call(one, VIDAS_WIRE_CONTAINER_ATTACH, &attach, "again"), 0);
+	recall.container =
+		(uint32_t)((const struct vidas_wire_container_attach_reply *)one->reply.body)
+			->container;
+	recall.slots = UINT64_C(1) << slot_two;
+	raw_send(one, &m);
+	CU_ASSERT_EQUAL(raw_recv(one, 200000), -ETIMEDOUT);
+	two = resume(2, session_two);
+	attach.slot = slot_two;
+	CU_ASSERT_EQUAL(raw_call(two, VIDAS_WIRE_CONTAINER_ATTACH, &attach, "again"), 0);
+	CU_ASSERT_EQUAL(raw_slot(two), slot_two);
+	CU_ASSERT_EQUAL(raw_recv(one, 500000), -ETIMEDOUT);
+	events = raw_open_events(&host, two);
+	CU_ASSERT_EQUAL(raw_next_event(events)->kind, VIDAS_WIRE_EVENT_RECALL);
+	raw_answer_event(events);
+	CU_ASSERT_TRUE(raw_recv(one, RAW_WAIT_US) > 0);
+	raw_close(events);
+	raw_close(two);
+}
+
 static void end(void)
 {
 	munmap(leases, sizeof(*leases));
@@ -211,4 +252,5 @@ static void end(void)
 
 UNIT_MAIN("host_restart", { "begin", begin }, { "resume", test_resume },
 	  { "grace ends", test_grace_ends }, { "control files", test_control_files },
-	  { "stop and start", test_stop_and_start }, { "end", end })
+	  { "stop and start", test_stop_and_start },
+	  { "recalled on return", test_recalled_on_return }, { "end", end })

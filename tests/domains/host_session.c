@@ -183,42 +183,11 @@ static void test_wrong_user(void)
 }
 
 /* An events lane beside the session of `r`. */
-static struct raw *open_events(struct raw *r)
-{
-	struct vidas_wire_hello hello = { .session = r->session,
-					  .token = r->token,
-					  .flags = VIDAS_WIRE_HELLO_EVENTS };
-	struct raw *e = calloc(1, sizeof(*e));
-
-	CU_ASSERT_EQUAL_FATAL(raw_hello(&host, r->domain, hello, e), 0);
-	return e;
-}
-
-static void answer_event(struct raw *e)
-{
-	struct vidas_wire_message m = vidas_wire_reply(&e->reply, 0);
-	int size = vidas_wire_encode(e->out, &m);
-
-	CU_ASSERT_EQUAL(vidas_channel_send(e->channel, e->out, (size_t)size, NULL, 0, RAW_WAIT_US),
-			0);
-}
-
-static const struct vidas_wire_event *next_event(struct raw *e)
-{
-	CU_ASSERT_TRUE_FATAL(raw_recv(e, RAW_WAIT_US) > 0);
-	CU_ASSERT_EQUAL_FATAL(e->reply.type, VIDAS_WIRE_EVENT);
-	return e->reply.body;
-}
-
-static int slot_of(const struct raw *r)
-{
-	return ((const struct vidas_wire_container_attach_reply *)r->reply.body)->slot;
-}
-
 static void test_recall(void)
 {
 	struct raw *a = raw_open(&host, 1), *b = raw_open(&host, 2), *mute = raw_open(&host, 2);
-	struct raw *b_events = open_events(b), *mute_events = open_events(mute);
+	struct raw *b_events = raw_open_events(&host, b),
+		   *mute_events = raw_open_events(&host, mute);
 	struct vidas_wire_recall body = { .kinds = VIDAS_WIRE_RECALL_NAMES, .inode = 42 };
 	struct vidas_wire_message m = { .type = VIDAS_WIRE_RECALL, .body = &body };
 	const struct vidas_wire_event *event;
@@ -231,20 +200,20 @@ static void test_recall(void)
 							.domain = { { 2, VIDAS_WIRE_RW } } };
 	raw_send(a, &m);
 	/* Those concerned are told, and waited for. */
-	CU_ASSERT_EQUAL(next_event(b_events)->kind, VIDAS_WIRE_EVENT_CONTAINERS);
-	CU_ASSERT_EQUAL(next_event(mute_events)->kind, VIDAS_WIRE_EVENT_CONTAINERS);
-	answer_event(b_events);
+	CU_ASSERT_EQUAL(raw_next_event(b_events)->kind, VIDAS_WIRE_EVENT_CONTAINERS);
+	CU_ASSERT_EQUAL(raw_next_event(mute_events)->kind, VIDAS_WIRE_EVENT_CONTAINERS);
+	raw_answer_event(b_events);
 	CU_ASSERT_EQUAL(raw_recv(a, 100000), -ETIMEDOUT);
-	answer_event(mute_events);
+	raw_answer_event(mute_events);
 	CU_ASSERT_TRUE_FATAL(raw_recv(a, RAW_WAIT_US) > 0);
 	CU_ASSERT_EQUAL(a->reply.status, 0);
 
 	body.container = (uint32_t)raw_attach(a, "recall", 0);
-	CU_ASSERT_TRUE(slot_of(a) >= 0);
+	CU_ASSERT_TRUE(raw_slot(a) >= 0);
 	cb = raw_attach(b, "recall", 0);
-	slots[0] = slot_of(b);
+	slots[0] = raw_slot(b);
 	raw_attach(mute, "recall", 0);
-	slots[1] = slot_of(mute);
+	slots[1] = raw_slot(mute);
 	CU_ASSERT_TRUE_FATAL(slots[0] >= 0 && slots[1] >= 0 && slots[0] != slots[1]);
 	/* Nobody, one who answers, all with one who does not. */
 	m = (struct vidas_wire_message){ .type = VIDAS_WIRE_RECALL, .body = &body };
@@ -252,27 +221,27 @@ static void test_recall(void)
 	CU_ASSERT_EQUAL(raw_call_message(a, &m), 0);
 	body.slots = UINT64_C(1) << slots[0];
 	raw_send(a, &m);
-	event = next_event(b_events);
+	event = raw_next_event(b_events);
 	CU_ASSERT_TRUE(event->kind == VIDAS_WIRE_EVENT_RECALL && event->container == (uint32_t)cb &&
 		       event->inode == 42 && event->kinds == VIDAS_WIRE_RECALL_NAMES);
 	CU_ASSERT_EQUAL(raw_recv(a, 100000), -ETIMEDOUT);
-	answer_event(b_events);
+	raw_answer_event(b_events);
 	CU_ASSERT_TRUE(raw_recv(a, RAW_WAIT_US) > 0);
 	body.slots |= UINT64_C(1) << slots[1];
 	start = vidas_now_us();
 	raw_send(a, &m);
-	next_event(mute_events);
-	next_event(b_events);
+	raw_next_event(mute_events);
+	raw_next_event(b_events);
 	CU_ASSERT_TRUE(vidas_now_us() - start < LEASE_US); /* before the other's was over */
-	answer_event(b_events);
+	raw_answer_event(b_events);
 	CU_ASSERT_TRUE(raw_recv(a, RAW_WAIT_US) > 0);
 	CU_ASSERT_TRUE(vidas_now_us() - start >= LEASE_US);
 	CU_ASSERT_TRUE(vidas_now_us() - start < 2 * LEASE_US);
 	/* One that dies meanwhile is not waited for. */
 	start = vidas_now_us();
 	raw_send(a, &m);
-	next_event(b_events);
-	answer_event(b_events);
+	raw_next_event(b_events);
+	raw_answer_event(b_events);
 	raw_close(mute);
 	raw_close(mute_events);
 	CU_ASSERT_TRUE(raw_recv(a, RAW_WAIT_US) > 0);

@@ -352,4 +352,38 @@ static inline int raw_take(struct raw *r, unsigned i)
 	return fd;
 }
 
+/* The session's lane for events; what comes on it next, and the answer to that. */
+static inline struct raw *raw_open_events(const struct raw_host *h, const struct raw *r)
+{
+	struct vidas_wire_hello hello = { .session = r->session,
+					  .token = r->token,
+					  .flags = VIDAS_WIRE_HELLO_EVENTS };
+	struct raw *e = calloc(1, sizeof(*e));
+
+	CU_ASSERT_EQUAL_FATAL(raw_hello(h, r->domain, hello, e), 0);
+	return e;
+}
+
+static inline const struct vidas_wire_event *raw_next_event(struct raw *e)
+{
+	CU_ASSERT_TRUE_FATAL(raw_recv(e, RAW_WAIT_US) > 0);
+	CU_ASSERT_EQUAL_FATAL(e->reply.type, VIDAS_WIRE_EVENT);
+	return e->reply.body;
+}
+
+static inline void raw_answer_event(struct raw *e)
+{
+	struct vidas_wire_message m = vidas_wire_reply(&e->reply, 0);
+	int size = vidas_wire_encode(e->out, &m);
+
+	CU_ASSERT_EQUAL(vidas_channel_send(e->channel, e->out, (size_t)size, NULL, 0, RAW_WAIT_US),
+			0);
+}
+
+/* The lease slot that the reply to an attach gave. */
+static inline int raw_slot(const struct raw *r)
+{
+	return ((const struct vidas_wire_container_attach_reply *)r->reply.body)->slot;
+}
+
 #endif
