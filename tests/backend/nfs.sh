@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# vidas-presets: release asan
+# vidas-presets: release
 # vidas-net: own
 # vidas-timeout: 300
 # vidas-needs: nfs
