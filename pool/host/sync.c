@@ -357,7 +357,7 @@ int vidas_sync_ready(struct vidas_sync *s)
 	if (!s->store)
 		err = vidas_store_open(s->root, s->filters, &s->store);
 	if (s->store)
-		s->caps = vidas_store_caps(s->store);
+		atomic_store_explicit(&s->caps, vidas_store_caps(s->store), memory_order_relaxed);
 	pthread_mutex_unlock(&s->open_lock);
 	return err;
 }

@@ -66,7 +66,7 @@ struct sync_turn {
 
 struct vidas_sync {
 	struct vidas_store *store; /* both: since vidas_sync_ready() */
-	uint32_t caps;
+	_Atomic uint32_t caps;
 	pthread_mutex_t open_lock; /* of the store; nothing is taken under it */
 	char *root, *filters;
 	int tree, known, stage; /* directories; stage: things that are made, or on their way out */
@@ -112,6 +112,11 @@ bool sync_inode_held(struct vidas_sync *s, uint64_t inode); /* under vidas_sync.
 
 /* Before the store is used: vidas_sync_ready(), -ENOTCONN if there is no such root now. */
 int sync_need_store(struct vidas_sync *s);
+/* Can the store do that, one of VIDAS_BACKEND_…? It may find out more with its first requests. */
+static inline bool sync_can(const struct vidas_sync *s, uint32_t cap)
+{
+	return atomic_load_explicit(&s->caps, memory_order_relaxed) & cap;
+}
 
 bool sync_open_for_writing(struct vidas_sync *s, uint64_t inode);
 /* Tells the hook, now or when this thread gives its last turn back. */

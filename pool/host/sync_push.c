@@ -54,7 +54,7 @@ static int push_directory(struct vidas_sync *s, const char *path, int fd, const 
 	sync_attrs_of(st, &attrs);
 	attrs.valid &= ~(uint32_t)VIDAS_BACKEND_MTIME; /* changes with every entry */
 	err = 0;
-	if (known && (s->caps & VIDAS_BACKEND_ATTRIBUTES)) {
+	if (known && sync_can(s, VIDAS_BACKEND_ATTRIBUTES)) {
 		rec.flags |= SYNC_ATTRS;
 		err = sync_known_put(s, path, &rec);
 		if (!err)
@@ -64,7 +64,7 @@ static int push_directory(struct vidas_sync *s, const char *path, int fd, const 
 		known = err != -ENOENT;
 	}
 	if (!known)
-		err = s->caps & VIDAS_BACKEND_DIRECTORIES ? make_directory(s, path, &attrs) : 0;
+		err = sync_can(s, VIDAS_BACKEND_DIRECTORIES) ? make_directory(s, path, &attrs) : 0;
 	return err ? err : note(s, path, fd, st, &none);
 }
 
@@ -105,7 +105,7 @@ static int push_symlink(struct vidas_sync *s, const char *path, int fd, const st
 		return err;
 	if (!sync_is_dirty(s, &rec, st, fd, false, NULL))
 		return 0;
-	if (!(s->caps & VIDAS_BACKEND_SYMLINKS)) {
+	if (!sync_can(s, VIDAS_BACKEND_SYMLINKS)) {
 		if (sync_tell_once(s, SYNC_TOLD_SYMLINK))
 			vidas_log(VIDAS_LOG_WARNING,
 				  "the store has no symbolic links: '%s' and others stay in "

@@ -358,7 +358,7 @@ static int put_once(struct put *p)
 	int cut, err;
 
 	err = look_before(p);
-	if (!(p->s->caps & VIDAS_BACKEND_CONDITIONAL) || (p->rec.flags & SYNC_UNSURE))
+	if (!sync_can(p->s, VIDAS_BACKEND_CONDITIONAL) || (p->rec.flags & SYNC_UNSURE))
 		err = err ? err : expect_there(p);
 	else
 		expect_known(p);
@@ -423,7 +423,7 @@ static int set_attrs(struct put *p)
 /* Only owner or mode changed. 1: as above. */
 static int put_attrs(struct put *p)
 {
-	int err = p->s->caps & VIDAS_BACKEND_ATTRIBUTES ? set_attrs(p) : 0;
+	int err = sync_can(p->s, VIDAS_BACKEND_ATTRIBUTES) ? set_attrs(p) : 0;
 
 	if (err)
 		return err;

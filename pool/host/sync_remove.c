@@ -45,7 +45,7 @@ static int expect_removal(struct vidas_sync *s, const char *path, const struct s
 
 	*expect = rec->version;
 	if ((rec->flags & SYNC_AGREED) && !(rec->flags & SYNC_UNSURE) &&
-	    (s->caps & VIDAS_BACKEND_CONDITIONAL) && rec->version.size)
+	    sync_can(s, VIDAS_BACKEND_CONDITIONAL) && rec->version.size)
 		return 0;
 	err = vidas_store_stat(s->store, path, &there);
 	if (err) /* what was begun under a name that the store cannot have never came to be there */
@@ -127,7 +127,7 @@ static int remove_directory(struct vidas_sync *s, const char *path)
 		return 0;
 	if (atomic_load_explicit(&s->ended, memory_order_seq_cst))
 		return -ESHUTDOWN;
-	if (s->caps & VIDAS_BACKEND_DIRECTORIES)
+	if (sync_can(s, VIDAS_BACKEND_DIRECTORIES))
 		err = vidas_store_rmdir(s->store, path);
 	/* What is left in it was never known here, or has to stay for now. What does not even show
 	 * may be on its way out: the next flush tries again. */

@@ -251,7 +251,7 @@ static int update_tree(struct vidas_sync *s, const char *path, bool watch,
 		if (r.names_changed)
 			sync_changed(s, r.st.st_ino, VIDAS_WIRE_RECALL_NAMES);
 	}
-	if (s->caps & VIDAS_BACKEND_DIRECTORIES)
+	if (sync_can(s, VIDAS_BACKEND_DIRECTORIES))
 		for (size_t i = r.dirs.count; !err && i-- > 0;)
 			if (*r.dirs.path[i])
 				err = ended(&r, remove_directory(&r, r.dirs.path[i]));
