@@ -119,6 +119,14 @@ static void remove_unknown(void *party, unsigned slice)
 	}
 }
 
+/* A file that was just written to is asked about once more, whatever was known of it. */
+static int prepare_again(void *party, unsigned slice)
+{
+	long done = names_stat(party, slice);
+
+	return done < 0 ? (int)done : 0;
+}
+
 static long turn_missing(void *party, unsigned slice)
 {
 	return names_each(party, slice, "missing", missing_one);
@@ -137,7 +145,7 @@ const struct names_step metadata_steps[] = {
 	{ "create", NULL, names_create, NULL, 1.0, 0 },
 	{ "create, write 4 KiB, close", NULL, turn_write, remove_small, 1.0, 0 },
 	{ "stat, not cached", prepare_unknown, turn_unknown, remove_unknown, 1.0, 0 },
-	{ "stat, again", NULL, names_stat, NULL, 1.0, 0.7 },
+	{ "stat, again", prepare_again, names_stat, NULL, 1.0, 0.7 },
 	{ "stat of no file", NULL, turn_missing, NULL, 1.0, 0 },
 	{ "open and close", NULL, names_open, NULL, 1.0, 0 },
 	{ "rename", NULL, turn_rename, NULL, 1.0, 0 },
