@@ -18,48 +18,18 @@
 #include "backends/filters/filter.h"
 #include "pool/base/base.h"
 
-enum op {
-	STAT,
-	GET,
-	PUT,
-	REMOVE,
-	LIST,
-	MKDIR,
-	RMDIR,
-	SYMLINK,
-	READLINK,
-	RENAME,
-	PUT_RANGE,
-	SET_ATTRS
-};
-
-static const char *const op_names[] = {
-	[STAT] = "stat",
-	[GET] = "get",
-	[PUT] = "put",
-	[REMOVE] = "remove",
-	[LIST] = "list",
-	[MKDIR] = "mkdir",
-	[RMDIR] = "rmdir",
-	[SYMLINK] = "symlink",
-	[READLINK] = "readlink",
-	[RENAME] = "rename",
-	[PUT_RANGE] = "put_range",
-	[SET_ATTRS] = "set_attrs",
-};
-
 struct vidas_backend {
 	struct vidas_layer next;
 	const struct vidas_backend_host *host;
 	uint64_t rate, seed, delay_us; /* rate in millionths */
-	unsigned ops;		       /* bits of enum op */
+	unsigned ops;		       /* bits of enum vidas_filter_op */
 	int error;
 	bool after, damage;
 	_Atomic uint64_t calls;
 };
 
 /* Waits as asked, and draws whether this call is to fail. */
-static bool struck(struct vidas_backend *be, enum op op)
+static bool struck(struct vidas_backend *be, enum vidas_filter_op op)
 {
 	uint64_t n;
 
@@ -92,7 +62,7 @@ static void fault_close(struct vidas_backend *be)
 
 static int fault_stat(struct vidas_backend *be, const char *key, struct vidas_backend_stat *st)
 {
-	CALL(be, STAT, int, be->next.ops.stat(be->next.be, key, st));
+	CALL(be, VIDAS_OP_STAT, int, be->next.ops.stat(be->next.be, key, st));
 }
 
 static void flip(const struct iovec *iov, uint64_t at)
@@ -107,7 +77,7 @@ static ssize_t get_damaged(struct vidas_backend *be, const char *key, uint64_t o
 			   const struct vidas_backend_version *expect,
 			   struct vidas_backend_version *seen)
 {
-	bool hit = struck(be, GET);
+	bool hit = struck(be, VIDAS_OP_GET);
 	ssize_t ret = be->next.ops.get(be->next.be, key, offset, iov, iovcnt, expect, seen);
 
 	if (hit && ret > 0)
@@ -122,67 +92,67 @@ static ssize_t fault_get(struct vidas_backend *be, const char *key, uint64_t off
 {
 	if (be->damage)
 		return get_damaged(be, key, offset, iov, iovcnt, expect, seen);
-	CALL(be, GET, ssize_t,
+	CALL(be, VIDAS_OP_GET, ssize_t,
 	     be->next.ops.get(be->next.be, key, offset, iov, iovcnt, expect, seen));
 }
 
 static int fault_put(struct vidas_backend *be, const char *key, const struct vidas_backend_put *put,
 		     struct vidas_backend_version *now)
 {
-	CALL(be, PUT, int, be->next.ops.put(be->next.be, key, put, now));
+	CALL(be, VIDAS_OP_PUT, int, be->next.ops.put(be->next.be, key, put, now));
 }
 
 static int fault_remove(struct vidas_backend *be, const char *key,
 			const struct vidas_backend_version *expect)
 {
-	CALL(be, REMOVE, int, be->next.ops.remove(be->next.be, key, expect));
+	CALL(be, VIDAS_OP_REMOVE, int, be->next.ops.remove(be->next.be, key, expect));
 }
 
 static int fault_list(struct vidas_backend *be, const char *key,
 		      int (*each)(void *arg, const char *name, const struct vidas_backend_stat *st),
 		      void *arg)
 {
-	CALL(be, LIST, int, be->next.ops.list(be->next.be, key, each, arg));
+	CALL(be, VIDAS_OP_LIST, int, be->next.ops.list(be->next.be, key, each, arg));
 }
 
 static int fault_mkdir(struct vidas_backend *be, const char *key,
 		       const struct vidas_backend_stat *attrs)
 {
-	CALL(be, MKDIR, int, vidas_layer_mkdir(&be->next, key, attrs));
+	CALL(be, VIDAS_OP_MKDIR, int, vidas_layer_mkdir(&be->next, key, attrs));
 }
 
 static int fault_rmdir(struct vidas_backend *be, const char *key)
 {
-	CALL(be, RMDIR, int, vidas_layer_rmdir(&be->next, key));
+	CALL(be, VIDAS_OP_RMDIR, int, vidas_layer_rmdir(&be->next, key));
 }
 
 static int fault_symlink(struct vidas_backend *be, const char *key, const char *target)
 {
-	CALL(be, SYMLINK, int, vidas_layer_symlink(&be->next, key, target));
+	CALL(be, VIDAS_OP_SYMLINK, int, vidas_layer_symlink(&be->next, key, target));
 }
 
 static ssize_t fault_readlink(struct vidas_backend *be, const char *key, char *target, size_t size)
 {
-	CALL(be, READLINK, ssize_t, vidas_layer_readlink(&be->next, key, target, size));
+	CALL(be, VIDAS_OP_READLINK, ssize_t, vidas_layer_readlink(&be->next, key, target, size));
 }
 
 static int fault_rename(struct vidas_backend *be, const char *from, const char *to)
 {
-	CALL(be, RENAME, int, vidas_layer_rename(&be->next, from, to));
+	CALL(be, VIDAS_OP_RENAME, int, vidas_layer_rename(&be->next, from, to));
 }
 
 static ssize_t fault_put_range(struct vidas_backend *be, const char *key, uint64_t offset,
 			       const struct iovec *iov, int iovcnt,
 			       struct vidas_backend_version *now)
 {
-	CALL(be, PUT_RANGE, ssize_t,
+	CALL(be, VIDAS_OP_PUT_RANGE, ssize_t,
 	     vidas_layer_put_range(&be->next, key, offset, iov, iovcnt, now));
 }
 
 static int fault_set_attrs(struct vidas_backend *be, const char *key,
 			   const struct vidas_backend_stat *attrs)
 {
-	CALL(be, SET_ATTRS, int, vidas_layer_set_attrs(&be->next, key, attrs));
+	CALL(be, VIDAS_OP_SET_ATTRS, int, vidas_layer_set_attrs(&be->next, key, attrs));
 }
 
 static const struct vidas_backend_ops fault_ops = {
@@ -229,9 +199,9 @@ static int read_ops(char *names, unsigned *ops)
 	for (char *name = strtok_r(names, "/", &save); name; name = strtok_r(NULL, "/", &save)) {
 		size_t i = 0;
 
-		while (i < VIDAS_ARRAY_SIZE(op_names) && strcmp(op_names[i], name) != 0)
+		while (i < VIDAS_OPS && strcmp(vidas_filter_op_name[i], name) != 0)
 			i++;
-		if (i == VIDAS_ARRAY_SIZE(op_names))
+		if (i == VIDAS_OPS)
 			return vidas_fail(-EINVAL, "the filter fault: '%s' is no call", name);
 		*ops |= 1u << i;
 	}
@@ -243,7 +213,7 @@ static int read_when(const char *when, struct vidas_backend *be)
 	be->after = strcmp(when, "after") == 0;
 	be->damage = strcmp(when, "damage") == 0;
 	if (be->damage)
-		be->ops &= 1u << GET;
+		be->ops &= 1u << VIDAS_OP_GET;
 	if (be->after || be->damage || strcmp(when, "before") == 0)
 		return 0;
 	return vidas_fail(-EINVAL, "the filter fault: when is before, after or damage");

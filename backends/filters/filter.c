@@ -15,6 +15,21 @@ static const struct vidas_filter *const all[] = { &vidas_filter_checksum, &vidas
 						  &vidas_filter_rate, &vidas_filter_retry,
 						  &vidas_filter_stats };
 
+const char *const vidas_filter_op_name[VIDAS_OPS] = {
+	[VIDAS_OP_STAT] = "stat",
+	[VIDAS_OP_GET] = "get",
+	[VIDAS_OP_PUT] = "put",
+	[VIDAS_OP_REMOVE] = "remove",
+	[VIDAS_OP_LIST] = "list",
+	[VIDAS_OP_MKDIR] = "mkdir",
+	[VIDAS_OP_RMDIR] = "rmdir",
+	[VIDAS_OP_SYMLINK] = "symlink",
+	[VIDAS_OP_READLINK] = "readlink",
+	[VIDAS_OP_RENAME] = "rename",
+	[VIDAS_OP_PUT_RANGE] = "put_range",
+	[VIDAS_OP_SET_ATTRS] = "set_attrs",
+};
+
 static const struct vidas_filter *find(const char *name)
 {
 	for (size_t i = 0; i < VIDAS_ARRAY_SIZE(all); i++)

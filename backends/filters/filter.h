@@ -69,6 +69,24 @@ struct vidas_filter_param {
 int vidas_filter_params(const char *filter, const char *params,
 			const struct vidas_filter_param *table, size_t count);
 
+/* The calls that a filter can count, or let fail, each with its name. */
+enum vidas_filter_op {
+	VIDAS_OP_STAT,
+	VIDAS_OP_GET,
+	VIDAS_OP_PUT,
+	VIDAS_OP_REMOVE,
+	VIDAS_OP_LIST,
+	VIDAS_OP_MKDIR,
+	VIDAS_OP_RMDIR,
+	VIDAS_OP_SYMLINK,
+	VIDAS_OP_READLINK,
+	VIDAS_OP_RENAME,
+	VIDAS_OP_PUT_RANGE,
+	VIDAS_OP_SET_ATTRS,
+	VIDAS_OPS
+};
+extern const char *const vidas_filter_op_name[VIDAS_OPS];
+
 /* The n-th of a sequence of well mixed numbers. */
 uint64_t vidas_filter_mix(uint64_t n);
 void vidas_filter_sleep(uint64_t us);

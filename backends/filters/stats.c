@@ -13,37 +13,6 @@
 #include "backends/filters/filter.h"
 #include "pool/base/base.h"
 
-enum op {
-	STAT,
-	GET,
-	PUT,
-	REMOVE,
-	LIST,
-	MKDIR,
-	RMDIR,
-	SYMLINK,
-	READLINK,
-	RENAME,
-	PUT_RANGE,
-	SET_ATTRS,
-	OPS
-};
-
-static const char *const op_names[OPS] = {
-	[STAT] = "stat",
-	[GET] = "get",
-	[PUT] = "put",
-	[REMOVE] = "remove",
-	[LIST] = "list",
-	[MKDIR] = "mkdir",
-	[RMDIR] = "rmdir",
-	[SYMLINK] = "symlink",
-	[READLINK] = "readlink",
-	[RENAME] = "rename",
-	[PUT_RANGE] = "put_range",
-	[SET_ATTRS] = "set_attrs",
-};
-
 struct count {
 	_Atomic uint64_t calls, failed, bytes, us, longest_us;
 };
@@ -53,7 +22,7 @@ struct vidas_backend {
 	const struct vidas_backend_host *host;
 	uint64_t every_us;
 	_Atomic int64_t due_us;
-	struct count count[OPS];
+	struct count count[VIDAS_OPS];
 };
 
 static uint64_t value(const _Atomic uint64_t *n)
@@ -83,9 +52,10 @@ static void log_all(struct vidas_backend *be)
 {
 	char text[160], line[200];
 
-	for (int op = 0; op < OPS; op++)
+	for (int op = 0; op < VIDAS_OPS; op++)
 		if (phrase(&be->count[op], text, sizeof(text))) {
-			snprintf(line, sizeof(line), "stats: %s: %s", op_names[op], text);
+			snprintf(line, sizeof(line), "stats: %s: %s", vidas_filter_op_name[op],
+				 text);
 			be->host->log(be->host->host, VIDAS_LOG_INFO, line);
 		}
 }
@@ -105,7 +75,8 @@ static void add(_Atomic uint64_t *n, uint64_t more)
 	atomic_fetch_add_explicit(n, more, memory_order_relaxed);
 }
 
-static void done(struct vidas_backend *be, enum op op, int64_t begin, ssize_t ret, uint64_t bytes)
+static void done(struct vidas_backend *be, enum vidas_filter_op op, int64_t begin, ssize_t ret,
+		 uint64_t bytes)
 {
 	struct count *c = &be->count[op];
 	int64_t now = vidas_now_us();
@@ -139,7 +110,7 @@ static void stats_close(struct vidas_backend *be)
 
 static int stats_stat(struct vidas_backend *be, const char *key, struct vidas_backend_stat *st)
 {
-	CALL(be, STAT, int, be->next.ops.stat(be->next.be, key, st), 0);
+	CALL(be, VIDAS_OP_STAT, int, be->next.ops.stat(be->next.be, key, st), 0);
 }
 
 static ssize_t stats_get(struct vidas_backend *be, const char *key, uint64_t offset,
@@ -147,67 +118,67 @@ static ssize_t stats_get(struct vidas_backend *be, const char *key, uint64_t off
 			 const struct vidas_backend_version *expect,
 			 struct vidas_backend_version *seen)
 {
-	CALL(be, GET, ssize_t,
+	CALL(be, VIDAS_OP_GET, ssize_t,
 	     be->next.ops.get(be->next.be, key, offset, iov, iovcnt, expect, seen), ret_);
 }
 
 static int stats_put(struct vidas_backend *be, const char *key, const struct vidas_backend_put *put,
 		     struct vidas_backend_version *now)
 {
-	CALL(be, PUT, int, be->next.ops.put(be->next.be, key, put, now), put->size_bytes);
+	CALL(be, VIDAS_OP_PUT, int, be->next.ops.put(be->next.be, key, put, now), put->size_bytes);
 }
 
 static int stats_remove(struct vidas_backend *be, const char *key,
 			const struct vidas_backend_version *expect)
 {
-	CALL(be, REMOVE, int, be->next.ops.remove(be->next.be, key, expect), 0);
+	CALL(be, VIDAS_OP_REMOVE, int, be->next.ops.remove(be->next.be, key, expect), 0);
 }
 
 static int stats_list(struct vidas_backend *be, const char *key,
 		      int (*each)(void *arg, const char *name, const struct vidas_backend_stat *st),
 		      void *arg)
 {
-	CALL(be, LIST, int, be->next.ops.list(be->next.be, key, each, arg), 0);
+	CALL(be, VIDAS_OP_LIST, int, be->next.ops.list(be->next.be, key, each, arg), 0);
 }
 
 static int stats_mkdir(struct vidas_backend *be, const char *key,
 		       const struct vidas_backend_stat *attrs)
 {
-	CALL(be, MKDIR, int, vidas_layer_mkdir(&be->next, key, attrs), 0);
+	CALL(be, VIDAS_OP_MKDIR, int, vidas_layer_mkdir(&be->next, key, attrs), 0);
 }
 
 static int stats_rmdir(struct vidas_backend *be, const char *key)
 {
-	CALL(be, RMDIR, int, vidas_layer_rmdir(&be->next, key), 0);
+	CALL(be, VIDAS_OP_RMDIR, int, vidas_layer_rmdir(&be->next, key), 0);
 }
 
 static int stats_symlink(struct vidas_backend *be, const char *key, const char *target)
 {
-	CALL(be, SYMLINK, int, vidas_layer_symlink(&be->next, key, target), 0);
+	CALL(be, VIDAS_OP_SYMLINK, int, vidas_layer_symlink(&be->next, key, target), 0);
 }
 
 static ssize_t stats_readlink(struct vidas_backend *be, const char *key, char *target, size_t size)
 {
-	CALL(be, READLINK, ssize_t, vidas_layer_readlink(&be->next, key, target, size), 0);
+	CALL(be, VIDAS_OP_READLINK, ssize_t, vidas_layer_readlink(&be->next, key, target, size), 0);
 }
 
 static int stats_rename(struct vidas_backend *be, const char *from, const char *to)
 {
-	CALL(be, RENAME, int, vidas_layer_rename(&be->next, from, to), 0);
+	CALL(be, VIDAS_OP_RENAME, int, vidas_layer_rename(&be->next, from, to), 0);
 }
 
 static ssize_t stats_put_range(struct vidas_backend *be, const char *key, uint64_t offset,
 			       const struct iovec *iov, int iovcnt,
 			       struct vidas_backend_version *now)
 {
-	CALL(be, PUT_RANGE, ssize_t,
+	CALL(be, VIDAS_OP_PUT_RANGE, ssize_t,
 	     vidas_layer_put_range(&be->next, key, offset, iov, iovcnt, now), ret_);
 }
 
 static int stats_set_attrs(struct vidas_backend *be, const char *key,
 			   const struct vidas_backend_stat *attrs)
 {
-	CALL(be, SET_ATTRS, int, vidas_layer_set_attrs(&be->next, key, attrs), 0);
+	CALL(be, VIDAS_OP_SET_ATTRS, int, vidas_layer_set_attrs(&be->next, key, attrs), 0);
 }
 
 static void stats_describe(struct vidas_backend *be,
@@ -216,9 +187,9 @@ static void stats_describe(struct vidas_backend *be,
 	char text[160];
 
 	vidas_filter_pass_describe(be, say, arg);
-	for (int op = 0; op < OPS; op++)
+	for (int op = 0; op < VIDAS_OPS; op++)
 		if (phrase(&be->count[op], text, sizeof(text)))
-			say(arg, op_names[op], text);
+			say(arg, vidas_filter_op_name[op], text);
 }
 
 static const struct vidas_backend_ops stats_ops = {

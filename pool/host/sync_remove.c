@@ -129,8 +129,8 @@ static int remove_directory(struct vidas_sync *s, const char *path)
 		return -ESHUTDOWN;
 	if (sync_can(s, VIDAS_BACKEND_DIRECTORIES))
 		err = vidas_store_rmdir(s->store, path);
-	/* What is left in it was never known here, or has to stay for now. What does not even show
-	 * may be on its way out: the next flush tries again. */
+	/* What shows in it was never known here, or is kept: the directory stays with it. What does not
+	 * show may be on its way out: the next flush tries again. */
 	if (err == -ENOTEMPTY && vidas_store_list(s->store, path, any_entry, NULL) == 0)
 		return 0;
 	if (err && err != -ENOENT && err != -ENOTEMPTY && err != -ENOTDIR && err != -EINVAL)

@@ -5,7 +5,7 @@
 # vidas-timeout: 180
 . "$VIDAS_SRC/tests/lib/test.sh"
 . "$VIDAS_SRC/tests/lib/domains.sh"
-disk=$VIDAS_TMP/disk store=$VIDAS_TMP/disk/store a=$VIDAS_TMP/1/data b=$VIDAS_TMP/2/data
+disk=$VIDAS_TMP/disk store=$VIDAS_TMP/disk/store
 attr() { getfattr -n "user.vidas.$1" --only-values "$2" 2>/dev/null; }
 in_store() { [ "$(cat "$store/$1" 2>/dev/null)" = "$2" ]; }
 not_in_store() { [ ! -e "$store/$1" ] && [ ! -L "$store/$1" ]; }
@@ -16,12 +16,7 @@ mkdir "$disk"
 mount -t tmpfs -o size=32m none "$disk"
 mkdir -p "$store/old/deep"
 for i in $(seq 30); do echo "$i" >"$store/old/deep/$i"; done
-vidasd_start
-domain_add 1
-domain_add 2
-admin container create data --root "file://$store" --domains 1,2
-domain_mount 1 "$VIDAS_TMP/1"
-domain_mount 2 "$VIDAS_TMP/2"
+two_domains_rooted "$store"
 same async "$(attr write_policy "$a")" "the default"
 same 30s "$(attr write_deadline "$b/old")" "the default"
 setfattr -n user.vidas.write_deadline -v 500ms "$a"

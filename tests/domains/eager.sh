@@ -4,16 +4,11 @@
 # vidas-presets: release asan
 . "$VIDAS_SRC/tests/lib/test.sh"
 . "$VIDAS_SRC/tests/lib/domains.sh"
-store=$VIDAS_TMP/store a=$VIDAS_TMP/1/data b=$VIDAS_TMP/2/data
+store=$VIDAS_TMP/store
 attr() { getfattr -n "user.vidas.$1" --only-values "$2" 2>/dev/null; }
 mkdir -p "$store/eager/sub" "$store/eager/lazy" "$store/lazy" "$store/eager/unseen"
 for f in eager/f eager/sub/f eager/gone eager/mine eager/lazy/f lazy/f lazy/one eager/unseen/f; do echo old >"$store/$f"; done
-vidasd_start
-domain_add 1
-domain_add 2
-admin container create data --root "file://$store" --domains 1,2
-domain_mount 1 "$VIDAS_TMP/1"
-domain_mount 2 "$VIDAS_TMP/2"
+two_domains_rooted "$store"
 setfattr -n user.vidas.write_policy -v back "$a"
 for f in f sub/f gone mine lazy/f; do same old "$(cat "$a/eager/$f")"; done
 same "old old" "$(cat "$b/lazy/f" "$b/lazy/one" | xargs)"

@@ -4,19 +4,13 @@
 # vidas-presets: release asan
 . "$VIDAS_SRC/tests/lib/test.sh"
 . "$VIDAS_SRC/tests/lib/domains.sh"
-store=$VIDAS_TMP/store a=$VIDAS_TMP/1 b=$VIDAS_TMP/2
+store=$VIDAS_TMP/store
 mkdir -p "$store/old/deep" "$store/eager" "$store/lazy"
 echo one | tee "$store/eager/f" >"$store/lazy/f"
 echo hello >"$store/old/deep/file"
 head -c 3000000 /dev/urandom >"$store/big"
 touch -d '2001-02-03Z' "$store/big"
-vidasd_start
-domain_add 1
-domain_add 2
-admin container create data --root "file://$store" --domains 1,2
-domain_mount 1 "$a"
-domain_mount 2 "$b"
-a=$a/data b=$b/data
+two_domains_rooted "$store"
 
 same "big eager lazy old" "$(ls "$a" | xargs)"
 same hello "$(cat "$b/old/deep/file")" "a file found by its path alone"

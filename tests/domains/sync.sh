@@ -5,7 +5,7 @@
 # vidas-timeout: 180
 . "$VIDAS_SRC/tests/lib/test.sh"
 . "$VIDAS_SRC/tests/lib/domains.sh"
-disk=$VIDAS_TMP/disk store=$VIDAS_TMP/disk/store a=$VIDAS_TMP/1/data b=$VIDAS_TMP/2/data
+disk=$VIDAS_TMP/disk store=$VIDAS_TMP/disk/store
 
 attr() { getfattr -n "user.vidas.$1" --only-values "$2" 2>/dev/null; }
 equal() { diff -r --no-dereference "$a" "$store" >&2 || fail "$1: the store is not what the container is"; }
@@ -25,12 +25,7 @@ chmod 640 "$store/in/f1"
 chown 12:34 "$store/in/f2"
 touch -d @981173106.123456789 "$store/in/f3"
 
-vidasd_start
-domain_add 1
-domain_add 2
-admin container create data --root "file://$store" --domains 1,2
-domain_mount 1 "$VIDAS_TMP/1"
-domain_mount 2 "$VIDAS_TMP/2"
+two_domains_rooted "$store"
 
 # What was in the store before: seen at once, fetched when it is read.
 same found "$(cat "$b/in/deep/by-path")"

@@ -9,6 +9,7 @@
 #   vidasd_options=(...)        further options, for all starts
 #   two_domains                 all of that for domains 1 and 2, mounted at $VIDAS_TMP/1 and /2, with a container of the
 #                               first that both have: $a and $b
+#   two_domains_rooted DIR      the same, with a container `data` whose root is that directory of the host
 #   both_ways COMMAND...        runs a function on a mount in passthrough, and on one without: $mnt, $way
 run=$VIDAS_TMP/run
 vidasd= vidasd_options=()
@@ -71,17 +72,26 @@ worker_kill() {
 	wait_for 10 domain_pid "$1"
 }
 
-two_domains() {
-	a=$VIDAS_TMP/1 b=$VIDAS_TMP/2
+two_mounts() { # [COMMAND...]: before they are mounted
 	vidasd_start
 	domain_add 1
 	domain_add 2
-	domain_mount 1 "$a"
-	domain_mount 2 "$b"
-	mkdir "$a/shared"
-	setfattr -n user.vidas.domains -v 2 "$a/shared"
-	wait_for 2 test -d "$b/shared"
-	a=$a/shared b=$b/shared
+	"$@"
+	domain_mount 1 "$VIDAS_TMP/1"
+	domain_mount 2 "$VIDAS_TMP/2"
+}
+
+two_domains() {
+	two_mounts
+	a=$VIDAS_TMP/1/shared b=$VIDAS_TMP/2/shared
+	mkdir "$a"
+	setfattr -n user.vidas.domains -v 2 "$a"
+	wait_for 2 test -d "$b"
+}
+
+two_domains_rooted() { # DIR
+	a=$VIDAS_TMP/1/data b=$VIDAS_TMP/2/data
+	two_mounts admin container create data --root "file://$1" --domains 1,2
 }
 
 passthrough_possible() { ! grep -q 'no passthrough' "$VIDAS_TMP/vidasfs.log"; }
