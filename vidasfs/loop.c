@@ -5,8 +5,8 @@
  * A wake-up of another thread costs more than most requests, so nobody is woken for one that is
  * short: one thread at a time leads. It takes requests and carries out short ones itself, the next
  * one after the other. It steps aside, so that another thread leads, before what may take long or
- * wait for somebody: by the request's kind, or because more of them are waiting already, or when
- * it turns out on the way (vidas_loop_step_aside()).
+ * wait for somebody: by the request's kind, or because more of them have been waiting for a while,
+ * or when it turns out on the way (vidas_loop_step_aside()).
  *
  * Programs that work on names send one request after the other, with microseconds between them.
  * Falling asleep there and being woken again would be most of the time: so the leader looks for the
@@ -29,6 +29,7 @@
 #define LOOK_US	    40	   /* how long to look for the next request: some wake-ups */
 #define SKIP_MAX    1023u  /* after looks in vain: so many chances are left out */
 #define SHORT_BYTES 65536u /* of a read or write */
+#define CROWD	    16u	   /* requests in succession that had others behind them */
 
 static struct {
 	pthread_mutex_t lock;
@@ -43,6 +44,7 @@ static struct {
 	/* The leader's alone. */
 	unsigned skip, skip_next; /* chances to leave out now, after the next look in vain */
 	bool look;
+	unsigned crowd; /* up to CROWD */
 } loop = {
 	.lock = PTHREAD_MUTEX_INITIALIZER,
 	.follow = PTHREAD_COND_INITIALIZER,
@@ -190,12 +192,39 @@ static int take(struct fuse_buf *buf, bool *waited)
 	return err ? err : got;
 }
 
-/* Are there more? */
-static bool waiting(void)
+/* Does nobody wait for it? A program's next request comes right behind such a one. */
+static bool is_unawaited(const struct fuse_buf *buf)
+{
+	const struct fuse_in_header *in = buf->mem;
+
+	switch (buf->size < sizeof(*in) ? 0 : in->opcode) {
+	case FUSE_FORGET:
+	case FUSE_BATCH_FORGET:
+	case FUSE_INTERRUPT:
+	case FUSE_RELEASE:
+	case FUSE_RELEASEDIR:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/*
+ * Do several programs send requests faster than one thread carries them out? One program alone now
+ * and then has something behind the one in hand for which nobody waits: the kernel lets up to eight
+ * requests pass before it goes on to tell what it forgets.
+ */
+static bool is_crowded(const struct fuse_buf *buf, bool waited)
 {
 	struct pollfd p = { .fd = fuse_session_fd(vidas_fs.se), .events = POLLIN };
 
-	return poll(&p, 1, 0) > 0;
+	if (is_unawaited(buf))
+		return false;
+	if (!waited || poll(&p, 1, 0) <= 0)
+		loop.crowd = 0;
+	else if (loop.crowd < CROWD)
+		loop.crowd++;
+	return loop.crowd == CROWD;
 }
 
 /* Is it done with some system calls on memory, whatever else happens on this machine? What asks
@@ -203,7 +232,7 @@ static bool waiting(void)
 static bool is_short(const struct fuse_buf *buf)
 {
 	const struct fuse_in_header *in = buf->mem;
-	const char *body = (const char *)(in + 1);
+	const char *body = (const char *)(in + 1), *name;
 	struct vidas_node *n;
 
 	if (buf->size < sizeof(*in))
@@ -248,7 +277,8 @@ static bool is_short(const struct fuse_buf *buf)
 			return false;
 		break;
 	case FUSE_GETXATTR: /* the kernel's own questions; ours may wait */
-		if (strncmp(body + sizeof(struct fuse_getxattr_in), "security.", 9) != 0)
+		name = body + sizeof(struct fuse_getxattr_in);
+		if (strncmp(name, "security.", 9) != 0 && strncmp(name, "system.", 7) != 0)
 			return false;
 		break;
 	default:
@@ -272,7 +302,7 @@ static void *work(void *arg)
 			leading = false;
 			break;
 		}
-		if (!is_short(&buf) || (waited && waiting()))
+		if (!is_short(&buf) || is_crowded(&buf, waited))
 			vidas_loop_step_aside();
 		vidas_channel_note(&buf);
 		if (!vidas_statx_serve(&buf))
