@@ -257,6 +257,9 @@ void vidas_lease_enter(void);
 void vidas_lease_leave(void);
 double vidas_lease_names(struct vidas_node *dir);
 double vidas_lease_attrs(struct vidas_node *n);
+/* The same of a file that is open for writing but empty, as it was made, and that nobody here can have
+ * opened besides: before anything can be stored through a mapping the kernel asks again. */
+double vidas_lease_empty(struct vidas_node *n);
 /* A lease on the attributes, even where they may be cached without one; until the section is left. */
 bool vidas_lease_hold(struct vidas_node *n);
 /* The same for an inode that may have no node yet; and, once it has, for how long its attributes may be

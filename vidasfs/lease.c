@@ -144,13 +144,17 @@ static double allow(struct vidas_node *n)
 
 double vidas_lease_attrs(struct vidas_node *n)
 {
-	bool relaxed = mine && vidas_node_relaxed(n);
-
 	/* Our kernel knows of what is written here, but not that a store through a mapping has changed
 	 * the times. */
-	if (!relaxed && atomic_load_explicit(&n->writers, memory_order_relaxed))
+	if (atomic_load_explicit(&n->writers, memory_order_relaxed) &&
+	    !(mine && vidas_node_relaxed(n)))
 		return 0;
-	return relaxed || vidas_lease_hold(n) ? allow(n) : 0;
+	return vidas_lease_empty(n);
+}
+
+double vidas_lease_empty(struct vidas_node *n)
+{
+	return (mine && vidas_node_relaxed(n)) || vidas_lease_hold(n) ? allow(n) : 0;
 }
 
 bool vidas_lease_hold(struct vidas_node *n)

@@ -310,13 +310,13 @@ static int first_file(fuse_req_t req, int dirfd, const char *name, int flags)
 
 /* Within a section: by its name, so that this one look after the leases is good for both. */
 static void created_fill(struct vidas_node *dir, int dirfd, const char *name, struct vidas_node *n,
-			 int fd, struct fuse_entry_param *e)
+			 int fd, bool made, struct fuse_entry_param *e)
 {
 	e->ino = vidas_node_id(n);
 	if (name)
 		e->entry_timeout = vidas_lease_names(dir);
 	vidas_relaxed_found(dir, n, fd);
-	e->attr_timeout = vidas_lease_attrs(n);
+	e->attr_timeout = made ? vidas_lease_empty(n) : vidas_lease_attrs(n);
 	if (name && fstatat(dirfd, name, &e->attr, AT_SYMLINK_NOFOLLOW) == 0 &&
 	    e->attr.st_ino == n->key.ino)
 		goto out;
@@ -325,7 +325,7 @@ static void created_fill(struct vidas_node *dir, int dirfd, const char *name, st
 	if (fstat(fd, &e->attr) < 0)
 		vidas_log(VIDAS_LOG_ERR, "fstat of a new file: %s", strerror(errno));
 out:
-	if (e->attr.st_mode & (S_ISUID | S_ISGID))
+	if ((e->attr.st_mode & (S_ISUID | S_ISGID)) || (made && e->attr.st_size))
 		e->attr_timeout = 0;
 }
 
@@ -348,16 +348,15 @@ static int make_or_find(fuse_req_t req, int dirfd, const char *name, mode_t mode
 
 /* Makes the file, looks it up and opens it. */
 static int create_new(fuse_req_t req, struct vidas_node *dir, int dirfd, const char *name,
-		      mode_t mode, struct fuse_file_info *fi, struct vidas_handle **h)
+		      mode_t mode, struct fuse_file_info *fi, struct vidas_handle **h, bool *made)
 {
-	bool made = false;
-	int fd = make_or_find(req, dirfd, name, mode, fi->flags, &made), err;
+	int fd = make_or_find(req, dirfd, name, mode, fi->flags, made), err;
 	struct vidas_node *n;
 	struct stat st;
 
 	if (fd < 0)
 		return fd;
-	if (name && made)
+	if (name && *made)
 		vidas_lease_changed(dir->key.branch, dir->key.ino,
 				    VIDAS_WIRE_RECALL_NAMES | VIDAS_WIRE_RECALL_ATTRS);
 	if (fstat(fd, &st) < 0) {
@@ -369,7 +368,7 @@ static int create_new(fuse_req_t req, struct vidas_node *dir, int dirfd, const c
 	if (!n)
 		return -ENOMEM;
 	fd = vidas_fd_get(n);
-	err = fd < 0 ? fd : made ? handle_new(n, fd, fi, NULL, h) : open_ready(req, n, fd, fi, h);
+	err = fd < 0 ? fd : *made ? handle_new(n, fd, fi, NULL, h) : open_ready(req, n, fd, fi, h);
 	if (!err && !name)
 		vidas_fd_pin(n);
 	if (fd >= 0)
@@ -388,6 +387,7 @@ static void create(fuse_req_t req, struct vidas_node *dir, const char *name, mod
 	struct fuse_entry_param e = { 0 };
 	int dirfd = vidas_fd_get(dir), fd, err = 0;
 	struct vidas_node *n;
+	bool made = false;
 
 	if (dirfd < 0) {
 		fuse_reply_err(req, -dirfd);
@@ -396,7 +396,7 @@ static void create(fuse_req_t req, struct vidas_node *dir, const char *name, mod
 	if (h)
 		handle_tell(h, fi);
 	else
-		err = create_new(req, dir, dirfd, name, mode, fi, &h);
+		err = create_new(req, dir, dirfd, name, mode, fi, &h, &made);
 	if (err) {
 		fuse_reply_err(req, -err);
 		goto out;
@@ -404,7 +404,7 @@ static void create(fuse_req_t req, struct vidas_node *dir, const char *name, mod
 	n = h->node;
 	fd = vidas_fd_get(n); /* pinned by `h` */
 	vidas_lease_enter();
-	created_fill(dir, dirfd, name, n, fd, &e);
+	created_fill(dir, dirfd, name, n, fd, made, &e);
 	err = fuse_reply_create(req, &e, fi);
 	vidas_lease_leave();
 	vidas_fd_put(n);

@@ -86,6 +86,8 @@ own() { local i; for i in $(seq 100); do echo x >"$VIDAS_TMP/1/c/d/own"; rm "$VI
 sleep 7 # the other's lease on the directory runs out
 during own
 [ "$messages" -le 1 ] || fail "$messages messages for 100 files made and removed"
+# The directory, which changes twice each time, and once the file that was written; not the one just made.
+[ "$(count GETATTR)" -le 320 ] || fail "100 files made and removed: $cost"
 # What a domain looks at after each change of another costs itself no message: its container stays attached.
 before=$(asked 2)
 for i in $(seq 50); do

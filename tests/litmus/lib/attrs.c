@@ -90,6 +90,35 @@ static void permission(void)
 	}
 }
 
+/* Who has made a file and still has it open is told what the others do to it. */
+static void maker_sees(unsigned maker, unsigned other, unsigned i)
+{
+	const char *name = in(maker, "made.%u.%u.%d", other, i, getpid());
+	int fd = must_open(name, O_CREAT | O_EXCL | O_RDWR), there;
+	struct stat st;
+
+	CHECK(!fstat(fd, &st) && !st.st_size, "a new file is not empty");
+	name = strrchr(name, '/') + 1;
+	if (i % 2) {
+		there = must_open(in(other, "%s", name), O_WRONLY);
+		put(there, 0, i);
+	} else {
+		there = -1;
+		CHECK(!truncate(in(other, "%s", name), 8), "truncate: %m");
+	}
+	CHECK(!fstat(fd, &st) && st.st_size == 8, "domain %u does not see what %u has written",
+	      maker, other);
+	CHECK(!chmod(in(other, "%s", name), 0604), "chmod: %m");
+	CHECK(!fstat(fd, &st) && (st.st_mode & 07777) == 0604,
+	      "domain %u does not see a chmod by %u", maker, other);
+	CHECK(!unlink(in(other, "%s", name)), "unlink: %m");
+	CHECK(!fstat(fd, &st) && !st.st_nlink, "domain %u does not see an unlink by %u", maker,
+	      other);
+	if (there >= 0)
+		close(there);
+	close(fd);
+}
+
 static void size_seen(void)
 {
 	const char *name = new_file();
@@ -120,6 +149,8 @@ static void size_seen(void)
 	}
 	for (unsigned d = 0; d < domains; d++)
 		close(fd[d]);
+	for (unsigned i = 0; i < ROUNDS; i++)
+		maker_sees(i % domains, (i + 1) % domains, i);
 }
 
 static void links_seen(void)
