@@ -64,7 +64,7 @@ void api_row(const struct api *a, const struct vidas_rounds *r, double speed_byt
 	row.unit = speed_bytes > 0 ? "GB/s" : "µs";
 	row.value = speed_bytes > 0 ? speed_bytes / ns : ns / 1e3;
 	row.peer_value = speed_bytes > 0 ? speed_bytes / peer_ns : peer_ns / 1e3;
-	row.ratio = speed_bytes > 0 ? vidas_rounds_ratio(r, 1, 0) : vidas_rounds_ratio(r, 0, 1);
+	row.ratio = vidas_rounds_ratio(r, 1, 0);
 	if (err)
 		row.note = strerror(-err);
 	vidas_table_row(&a->b->table, &row);

@@ -291,9 +291,9 @@ static int steps_run(struct api *a, const struct step *steps, unsigned n, const 
 				.name = name,
 				.peer = peer,
 				.kind = steps[s].judged && vidas_place_judged(placement) ?
-						VIDAS_GOAL_RATIO_MAX :
+						VIDAS_GOAL_RATIO_MIN :
 						VIDAS_GOAL_NONE,
-				.goal = COST,
+				.goal = 1 / COST,
 				.paper = steps[s].paper,
 			});
 		vidas_rounds_free(&r[s]);

@@ -136,8 +136,8 @@ int api_notify_run(struct api *a, enum vidas_placement placement)
 			   (struct vidas_row){ .name = name,
 					       .peer = "futex",
 					       .kind = vidas_place_judged(placement) ?
-							       VIDAS_GOAL_RATIO_MAX :
+							       VIDAS_GOAL_RATIO_MIN :
 							       VIDAS_GOAL_NONE,
-					       .goal = COST,
+					       .goal = 1 / COST,
 					       .paper = "6" });
 }

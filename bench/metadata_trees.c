@@ -144,14 +144,14 @@ static void print(const struct metadata *m, const struct task *t, const struct v
 						 .value = vidas_rounds_median(r, i) / 1e6,
 						 .peer = p->place[peer].name,
 						 .peer_value = vidas_rounds_median(r, peer) / 1e6,
-						 .ratio = vidas_rounds_ratio(r, i, peer),
+						 .ratio = vidas_rounds_ratio(r, peer, i),
 						 .kind = VIDAS_GOAL_NONE };
 
 			if (p->place[i].role != PLACE_JUDGED ||
 			    (role != PLACE_PEER && role != PLACE_DIRECT))
 				continue;
 			if (role == PLACE_PEER) {
-				row.kind = VIDAS_GOAL_RATIO_MAX;
+				row.kind = VIDAS_GOAL_RATIO_MIN;
 				row.goal = 1.0;
 			}
 			if (t->command)

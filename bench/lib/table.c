@@ -69,7 +69,7 @@ void vidas_table_head(struct vidas_table *t, const char *text)
 	put_cell(UNIT, "");
 	put_cell(VALUE, "peer");
 	put_cell(PEER, "");
-	put_cell(RATIO, "ratio (q1-q3)");
+	put_cell(RATIO, "speed ratio (q1-q3)");
 	put_cell(GOAL, "goal");
 	put_cell(VERDICT, "");
 	put_cell(PAPER, "paper µs");
@@ -83,8 +83,6 @@ bool vidas_row_reached(const struct vidas_row *row)
 		return true;
 	case VIDAS_GOAL_RATIO_MIN:
 		return row->ratio.median >= row->goal;
-	case VIDAS_GOAL_RATIO_MAX:
-		return row->ratio.median <= row->goal;
 	case VIDAS_GOAL_VALUE_MAX:
 		return row->value <= row->goal;
 	}
@@ -106,9 +104,6 @@ static void goal_text(const struct vidas_row *row, char *text, size_t size)
 		break;
 	case VIDAS_GOAL_RATIO_MIN:
 		snprintf(text, size, "≥ %.2f", row->goal);
-		break;
-	case VIDAS_GOAL_RATIO_MAX:
-		snprintf(text, size, "≤ %.2f", row->goal);
 		break;
 	case VIDAS_GOAL_VALUE_MAX:
 		snprintf(text, size, "≤ %g %s", row->goal, row->unit);
@@ -145,7 +140,6 @@ static void csv_row(FILE *f, const struct vidas_row *row)
 	static const char *const kinds[] = {
 		[VIDAS_GOAL_NONE] = "",
 		[VIDAS_GOAL_RATIO_MIN] = "ratio_min",
-		[VIDAS_GOAL_RATIO_MAX] = "ratio_max",
 		[VIDAS_GOAL_VALUE_MAX] = "value_max",
 	};
 

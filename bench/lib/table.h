@@ -2,8 +2,8 @@
 /*
  * What a benchmark prints: a row for each figure, at once, on standard output and as CSV.
  *
- * Rounds are compared as ratios of `value` to `peer_value`; whether more or less is better, and how
- * much is asked for, is the row's goal. A row with a goal that could not be measured is SHORT.
+ * A ratio is always of speeds, also where the values are times: above 1 the peer is slower. A row
+ * with a goal that could not be measured is SHORT.
  */
 #ifndef VIDAS_BENCH_TABLE_H
 #define VIDAS_BENCH_TABLE_H
@@ -16,7 +16,6 @@
 enum vidas_goal {
 	VIDAS_GOAL_NONE,
 	VIDAS_GOAL_RATIO_MIN, /* ratio >= goal */
-	VIDAS_GOAL_RATIO_MAX, /* ratio <= goal */
 	VIDAS_GOAL_VALUE_MAX, /* value <= goal, in the row's unit */
 };
 
@@ -27,7 +26,7 @@ struct vidas_row {
 	double value;	  /* NAN: could not be measured, `note` says why */
 	const char *peer; /* what stands beside it; NULL: nothing */
 	double peer_value;
-	struct vidas_quartiles ratio; /* paired, value : peer */
+	struct vidas_quartiles ratio; /* paired: how many times as fast as the peer */
 	enum vidas_goal kind;
 	double goal;
 	const char *paper; /* what the paper measured, in microseconds; NULL: nothing */
