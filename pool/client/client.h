@@ -212,8 +212,8 @@ int vidas_objects_replay(struct vidas *v, struct vidas_lane *lane, unsigned gene
 
 /* lease_map.c */
 struct vidas_leases;
-int vidas_leases_map(struct vidas_container *c, struct vidas_channel *ch,
-		     const struct vidas_share *share, bool writable);
+int vidas_leases_map(struct vidas_container *c, struct vidas_channel *ch, struct vidas_share *share,
+		     bool writable);
 void vidas_leases_free(struct vidas_container *c);
 
 /* lease_age.c: has leases run out, once it was started; stop waits for its thread. */

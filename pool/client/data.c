@@ -45,7 +45,7 @@ ssize_t vidas_object_read(struct vidas_object *o, void *buf, uint64_t offset, si
 	err = access_begin(o, &me, offset, size, false, &lock);
 	if (err < 0)
 		return err;
-	err = vidas_guard_copy(buf, o->data + offset, size, o->data + offset, o->fd,
+	err = vidas_guard_copy(buf, o->data + offset, size, o->data + offset, o->data_share.fd,
 			       o->offset + offset + size);
 	access_end(o, &me, lock);
 	return err < 0 ? err : (ssize_t)size;
@@ -64,7 +64,7 @@ ssize_t vidas_object_write(struct vidas_object *o, const void *buf, uint64_t off
 	err = access_begin(o, &me, offset, size, true, &lock);
 	if (err < 0)
 		return err;
-	err = vidas_guard_copy(o->data + offset, buf, size, o->data + offset, o->fd,
+	err = vidas_guard_copy(o->data + offset, buf, size, o->data + offset, o->data_share.fd,
 			       o->offset + offset + size);
 	access_end(o, &me, lock);
 	if (!err &&

@@ -60,8 +60,8 @@ static int table_replace(struct vidas_leases *l, void *table, const struct stat 
 	return 0;
 }
 
-int vidas_leases_map(struct vidas_container *c, struct vidas_channel *ch,
-		     const struct vidas_share *share, bool writable)
+int vidas_leases_map(struct vidas_container *c, struct vidas_channel *ch, struct vidas_share *share,
+		     bool writable)
 {
 	struct vidas_leases *l = vidas_leases_of(c), *none = NULL;
 	struct stat st;

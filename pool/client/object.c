@@ -33,11 +33,10 @@ static void object_unmap(struct vidas_object *o)
 		munmap(o->data_map, o->data_map_bytes);
 	if (o->resource_shm)
 		munmap(o->resource_shm, o->control_bytes);
-	if (o->fd >= 0)
-		close(o->fd);
+	vidas_share_close(&o->data_share);
+	vidas_share_close(&o->control_share);
 	o->data_map = NULL;
 	o->resource_shm = NULL;
-	o->fd = -1;
 }
 
 static void object_free(struct vidas_object *o)
@@ -51,7 +50,7 @@ static int share_long_enough(const struct vidas_share *share, uint64_t end, cons
 {
 	struct stat st;
 
-	if (share->fd < 0)
+	if (share->fd < 0 || share->granted)
 		return 0;
 	if (fstat(share->fd, &st) < 0)
 		return vidas_fail(-errno, "%s: %s", what, strerror(errno));
@@ -60,7 +59,7 @@ static int share_long_enough(const struct vidas_share *share, uint64_t end, cons
 	return 0;
 }
 
-/* Maps the bytes; the share's descriptor is kept for looking at its length. */
+/* Maps the bytes; the share is kept, for looking at its length. */
 static int data_map(struct vidas_object *o, struct vidas_channel *ch, struct vidas_share *share)
 {
 	size_t before = (size_t)(o->offset % page_bytes());
@@ -77,13 +76,12 @@ static int data_map(struct vidas_object *o, struct vidas_channel *ch, struct vid
 	if (err < 0)
 		return err;
 	o->data = (uint8_t *)o->data_map + before;
-	o->fd = share->fd;
-	share->fd = -1;
+	o->data_share = *share;
+	*share = VIDAS_SHARE_NONE;
 	return 0;
 }
 
-static int control_map(struct vidas_object *o, struct vidas_channel *ch,
-		       const struct vidas_share *share)
+static int control_map(struct vidas_object *o, struct vidas_channel *ch, struct vidas_share *share)
 {
 	uint64_t end = VIDAS_SHM_SLOT_OFFSET(o->slot) + sizeof(struct vidas_shm_object);
 	void *map;
@@ -97,6 +95,12 @@ static int control_map(struct vidas_object *o, struct vidas_channel *ch,
 	if (err < 0)
 		return err;
 	o->resource_shm = map;
+	o->control_share = *share;
+	*share = VIDAS_SHARE_NONE;
+	/* What keeps the memory is the mapping, or the life of the share. */
+	if (o->control_share.fd >= 0)
+		close(o->control_share.fd);
+	o->control_share.fd = -1;
 	o->shm = (struct vidas_shm_object *)((uint8_t *)map + VIDAS_SHM_SLOT_OFFSET(o->slot));
 	if (vidas_once64(&o->resource_shm->magic) != VIDAS_SHM_CONTROL_MAGIC ||
 	    vidas_once32(&o->resource_shm->version) != VIDAS_SHM_VERSION)
@@ -152,7 +156,7 @@ static int object_new(struct vidas *v, const char *container, const char *resour
 	if (!o)
 		return vidas_fail(-ENOMEM, "no memory for an object");
 	o->v = v;
-	o->fd = -1;
+	o->data_share = o->control_share = VIDAS_SHARE_NONE;
 	o->offset = offset;
 	err = vidas_container_get(v, container, &o->c);
 	if (err < 0) {
@@ -357,7 +361,7 @@ static bool same_file(int fd, const struct vidas_share *share)
 {
 	struct stat ours, theirs;
 
-	return fd < 0 || share->fd < 0 ||
+	return fd < 0 || share->fd < 0 || share->granted ||
 	       (!fstat(fd, &ours) && !fstat(share->fd, &theirs) && ours.st_dev == theirs.st_dev &&
 		ours.st_ino == theirs.st_ino);
 }
@@ -370,7 +374,7 @@ static int replay_take(struct vidas_call *call, struct vidas_channel *ch)
 
 	(void)ch;
 	if (reply->slot != o->slot || reply->inode != o->inode || reply->size != o->size ||
-	    !same_file(o->fd, &call->share[0]))
+	    !same_file(o->data_share.fd, &call->share[0]))
 		return vidas_fail(-ESTALE, "another object is in its place");
 	return 0;
 }

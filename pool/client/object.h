@@ -22,7 +22,8 @@ struct vidas_object {
 	_Atomic uint32_t number; /* 0: gone at vidasd */
 	unsigned generation;	 /* under index: the session in which `number` is right */
 
-	int fd; /* of the data, -1 where the transport has none */
+	/* What is kept of the shares: the data's file, to look at its length; lives. */
+	struct vidas_share data_share, control_share;
 	uint8_t *data;
 	void *data_map; /* begins on a page */
 	size_t data_map_bytes;

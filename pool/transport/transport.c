@@ -8,6 +8,7 @@
 
 static const struct vidas_transport *const transports[] = {
 	&vidas_transport_local, /* the first one has the addresses without a scheme */
+	&vidas_transport_xen,
 };
 
 /* "SCHEME:WHERE", or a path: then no ':' comes before its first '/'. NULL: `err` says why. */
@@ -63,6 +64,11 @@ bool vidas_channel_gone(struct vidas_channel *ch)
 	return ch->ops->gone(ch);
 }
 
+int vidas_channel_fd(const struct vidas_channel *ch)
+{
+	return ch->ops->fd(ch);
+}
+
 int vidas_channel_send(struct vidas_channel *ch, const void *msg, size_t size,
 		       const struct vidas_share *shares, unsigned n, int64_t timeout_us)
 {
@@ -79,7 +85,7 @@ ssize_t vidas_channel_recv(struct vidas_channel *ch, void *msg, size_t size,
 	return ch->ops->recv(ch, msg, size, shares, n ? n : &none, timeout_us);
 }
 
-int vidas_channel_map(struct vidas_channel *ch, const struct vidas_share *share, uint64_t offset,
+int vidas_channel_map(struct vidas_channel *ch, struct vidas_share *share, uint64_t offset,
 		      size_t size, int prot, void **out)
 {
 	if (!size || offset > INT64_MAX - (uint64_t)size ||
@@ -97,6 +103,8 @@ void vidas_share_close(struct vidas_share *share)
 {
 	if (share->fd >= 0)
 		close(share->fd);
+	if (share->lives)
+		close(share->life);
 	*share = VIDAS_SHARE_NONE;
 }
 

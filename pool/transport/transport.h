@@ -3,11 +3,12 @@
  * How a domain and vidasd reach each other: connect, know the peer, send and receive a message,
  * hand over memory. Two implementations (local/ and xen/), the same tests over both.
  *
- * An address is "local:PATH" (a plain path means the same). A channel carries whole messages,
+ * An address is "local:PATH" (a plain path means the same), or "xen:PATH", in a guest, PATH being the
+ * socket of its vidas-agent ("xen:" alone: the usual one). A channel carries whole messages,
  * in order, reliably. It is used by one thread at a time in each direction.
  *
- * A share is memory handed over beside a message: on the local transport a descriptor, on Xen
- * grant references behind a number. Who receives one owns it.
+ * A share is memory handed over beside a message: on the local transport a file's descriptor, on Xen
+ * one of gntdev, with granted pages behind it. Who receives one owns it.
  */
 #ifndef VIDAS_TRANSPORT_H
 #define VIDAS_TRANSPORT_H
@@ -19,8 +20,14 @@
 #include <vidas/vidas.h>
 
 struct vidas_share {
-	int fd;	     /* local: the descriptor; else -1 */
-	uint64_t id; /* xen: the share's number on this channel */
+	int fd; /* the file; granted: of gntdev, to be mapped once; -1: none came, `status` says why */
+	/* On xen only: */
+	bool granted, readonly;
+	bool lives; /* `life` is a descriptor to be kept open for as long as the memory is used */
+	int life;
+	int status;		/* 0, or why the memory was not handed over */
+	uint64_t id;		/* between agent and gate: its number */
+	uint64_t offset, bytes; /* the range of the file that it is, in whole pages; 0: all */
 };
 #define VIDAS_SHARE_NONE ((struct vidas_share){ .fd = -1 })
 
@@ -47,6 +54,9 @@ void vidas_channel_close(struct vidas_channel *ch);
 /* Makes all present and future waits on the channel end with -ESHUTDOWN; any thread may. */
 void vidas_channel_shutdown(struct vidas_channel *ch);
 
+/* For poll() by who has the channel: readable when recv has something, or the peer is gone. */
+int vidas_channel_fd(const struct vidas_channel *ch);
+
 /* Has the peer closed the channel, or died? Takes nothing out of it; any thread may. */
 bool vidas_channel_gone(struct vidas_channel *ch);
 
@@ -68,8 +78,12 @@ int vidas_channel_send(struct vidas_channel *ch, const void *msg, size_t size,
 ssize_t vidas_channel_recv(struct vidas_channel *ch, void *msg, size_t size,
 			   struct vidas_share *shares, unsigned *n, int64_t timeout_us);
 
-/* Maps `size` bytes from `offset` (a multiple of the page size) of a share; PROT_* as in mmap. */
-int vidas_channel_map(struct vidas_channel *ch, const struct vidas_share *share, uint64_t offset,
+/*
+ * Maps `size` bytes from `offset` (a multiple of the page size) of a share; PROT_* as in mmap. A
+ * granted share is mapped once and whole, so this has to be its range (-EINVAL), and its `fd` is then
+ * closed: what is left is its `life`, which ends at vidas_share_close().
+ */
+int vidas_channel_map(struct vidas_channel *ch, struct vidas_share *share, uint64_t offset,
 		      size_t size, int prot, void **out);
 void vidas_channel_unmap(struct vidas_channel *ch, void *ptr, size_t size);
 void vidas_share_close(struct vidas_share *share);

@@ -13,11 +13,12 @@ struct vidas_channel_ops {
 	void (*close)(struct vidas_channel *ch);
 	void (*shutdown)(struct vidas_channel *ch);
 	bool (*gone)(struct vidas_channel *ch);
+	int (*fd)(const struct vidas_channel *ch);
 	int (*send)(struct vidas_channel *ch, const void *msg, size_t size,
 		    const struct vidas_share *shares, unsigned n, int64_t timeout_us);
 	ssize_t (*recv)(struct vidas_channel *ch, void *msg, size_t size,
 			struct vidas_share *shares, unsigned *n, int64_t timeout_us);
-	int (*map)(struct vidas_channel *ch, const struct vidas_share *share, uint64_t offset,
+	int (*map)(struct vidas_channel *ch, struct vidas_share *share, uint64_t offset,
 		   size_t size, int prot, void **out);
 	void (*unmap)(struct vidas_channel *ch, void *ptr, size_t size);
 };
@@ -46,5 +47,6 @@ struct vidas_transport {
 };
 
 extern const struct vidas_transport vidas_transport_local;
+extern const struct vidas_transport vidas_transport_xen;
 
 #endif

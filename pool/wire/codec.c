@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include <vidas/shm.h>
+
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the structs are the wire format");
 _Static_assert(sizeof(struct vidas_wire_header) == 24, "layout");
 
@@ -240,4 +242,20 @@ malformed:
 	if (reason)
 		*reason = wrong;
 	return -EBADMSG;
+}
+
+struct vidas_wire_range vidas_wire_share_range(const struct vidas_wire_message *reply,
+					       uint64_t offset, unsigned i)
+{
+	const struct vidas_wire_object_join_reply *object = reply->body;
+
+	if (reply->status < 0 || !object ||
+	    (reply->type != VIDAS_WIRE_OBJECT_CREATE && reply->type != VIDAS_WIRE_OBJECT_JOIN))
+		return (struct vidas_wire_range){ 0 };
+	if (i == 1)
+		return (struct vidas_wire_range){ .bytes = VIDAS_SHM_SLOT_OFFSET(object->slot) +
+							   sizeof(struct vidas_shm_object) };
+	if (i > 1 || offset == VIDAS_MESSAGES)
+		return (struct vidas_wire_range){ 0 };
+	return (struct vidas_wire_range){ .offset = offset, .bytes = object->size };
 }

@@ -435,6 +435,17 @@ int vidas_wire_encode(void *buf, const struct vidas_wire_message *m);
 int vidas_wire_decode(const void *buf, size_t size, struct vidas_wire_message *m,
 		      const char **reason);
 
+/*
+ * The part of the file behind share `i` of a good reply to CREATE or JOIN that the object is: for a
+ * transport that has to hand over memory page by page. `offset` is the request's. Of any other
+ * reply, and of an object without bytes, it is empty.
+ */
+struct vidas_wire_range {
+	uint64_t offset, bytes;
+};
+struct vidas_wire_range vidas_wire_share_range(const struct vidas_wire_message *reply,
+					       uint64_t offset, unsigned i);
+
 /* The reply to a request that `status` says all about, or the beginning of one with more. */
 static inline struct vidas_wire_message vidas_wire_reply(const struct vidas_wire_message *request,
 							 int status)

@@ -56,6 +56,11 @@ static bool local_gone(struct vidas_channel *ch)
 	return poll(&pfd, 1, 0) > 0;
 }
 
+static int local_fd(const struct vidas_channel *ch)
+{
+	return ((const struct local_channel *)(const void *)ch)->fd;
+}
+
 static bool is_shut(struct local_channel *lc)
 {
 	return atomic_load_explicit(&lc->shut, memory_order_acquire);
@@ -225,7 +230,7 @@ static ssize_t local_recv(struct vidas_channel *ch, void *msg, size_t size,
 	return err;
 }
 
-static int local_map(struct vidas_channel *ch, const struct vidas_share *share, uint64_t offset,
+static int local_map(struct vidas_channel *ch, struct vidas_share *share, uint64_t offset,
 		     size_t size, int prot, void **out)
 {
 	void *ptr = mmap(NULL, size, prot, MAP_SHARED, share->fd, (off_t)offset);
@@ -247,6 +252,7 @@ static const struct vidas_channel_ops local_channel_ops = {
 	.close = local_close,
 	.shutdown = local_shutdown,
 	.gone = local_gone,
+	.fd = local_fd,
 	.send = local_send,
 	.recv = local_recv,
 	.map = local_map,
