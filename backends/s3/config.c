@@ -9,16 +9,28 @@
 
 #include "backends/url.h"
 
-static const char *const names[] = { "endpoint", "region",  "style",   "auth",	      "cafile",
-				     "timeout",	 "connect", "profile", "credentials", "parallel",
-				     "part",	 "threads", "retries", "attrs",	      "probe",
-				     "verify",	 "single" };
+static const char *const names[] = { "endpoint", "region",  "style",   "auth",	      "list",
+				     "cafile",	 "timeout", "connect", "credentials", "profile",
+				     "parallel", "part",    "threads", "retries",     "attrs",
+				     "probe",	 "verify",  "single",  "atomic" };
 
 struct source {
 	const struct vidas_backend_host *host;
 	const struct vidas_url *url;
 	struct s3_config *c;
 };
+
+static int name_unknown(const struct source *s, const char *name)
+{
+	char known[256] = "";
+	size_t used = 0;
+
+	for (size_t n = 0; n < sizeof(names) / sizeof(names[0]); n++)
+		used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", n ? ", " : "",
+					 names[n]);
+	return vidas_backend_error(s->host, -EINVAL, "s3://%s: no parameter '%.64s'; there are %s",
+				   s->url->authority, name, known);
+}
 
 static int names_check(const struct source *s)
 {
@@ -29,12 +41,7 @@ static int names_check(const struct source *s)
 		       strcmp(names[n], s->url->param[i].name) != 0)
 			n++;
 		if (n == sizeof(names) / sizeof(names[0]))
-			return vidas_backend_error(
-				s->host, -EINVAL,
-				"s3://%s: no parameter '%.64s'; there are endpoint, region, style, auth, "
-				"cafile, timeout, connect, profile, credentials, parallel, part, threads, "
-				"retries, attrs, probe, verify, single, list",
-				s->url->authority, s->url->param[i].name);
+			return name_unknown(s, s->url->param[i].name);
 	}
 	return 0;
 }
@@ -198,7 +205,7 @@ static int verify_set(const struct source *s)
 static int numbers_set(const struct source *s)
 {
 	struct s3_config *c = s->c;
-	unsigned part_mib = 8, single_mib = 5120;
+	unsigned part_mib = 8, single_mib = 5120, atomic_mib = 64;
 	int err;
 
 	(void)((err = number(s, "timeout", 1, 3600, &c->timeout_s)) ||
@@ -206,12 +213,14 @@ static int numbers_set(const struct source *s)
 	       (err = number(s, "parallel", 1, 256, &c->parallel)) ||
 	       (err = number(s, "part", 5, 5120, &part_mib)) ||
 	       (err = number(s, "single", 5, 5120, &single_mib)) ||
+	       (err = number(s, "atomic", 0, 5120, &atomic_mib)) ||
 	       (err = number(s, "threads", 1, 16, &c->threads)) ||
 	       (err = number(s, "retries", 0, 20, &c->retries)) ||
 	       (err = choice(s, "attrs", "full", "none", &c->attrs)) ||
 	       (err = choice(s, "probe", "yes", "no", &c->probe)) || (err = verify_set(s)));
 	c->part_bytes = (uint64_t)part_mib << 20;
 	c->single_bytes = (uint64_t)single_mib << 20;
+	c->atomic_bytes = (uint64_t)(atomic_mib < single_mib ? atomic_mib : single_mib) << 20;
 	if (!err && part_mib > single_mib)
 		err = vidas_backend_error(s->host, -EINVAL, "s3://%s: part is larger than single",
 					  s->url->authority);

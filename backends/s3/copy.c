@@ -86,7 +86,7 @@ static int large_copy(struct vidas_backend *be, const char *from, const char *to
 	if (!err && !vidas_s3_version_same(&st.version, &after.version))
 		err = -ESTALE;
 	if (!err)
-		err = vidas_s3_upload_complete(&u, "", &now);
+		err = vidas_s3_upload_complete(&u, "", false, &now);
 	if (err)
 		vidas_s3_upload_drop(&u);
 	vidas_s3_upload_clear(&u);

@@ -3,13 +3,16 @@
  * Large puts: parts in parallel straight from the pool, nothing left after a failure. Parts whose
  * blocks are those that the key had when we last put or fetched it are copied by the server. The
  * key is looked at once more before the upload is completed: had it changed, parts may have been
- * copied of another version, and everything is sent.
+ * copied of another version, and everything is sent. By the same look the put's conditions are
+ * checked where the server does not: what another client puts between that look and the server's
+ * completing of the upload is lost, a time as long as one request.
  */
 #include "backends/s3/s3.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define WINDOW	   256u
 #define PART_LARGE (UINT64_C(32) << 20)
@@ -22,7 +25,7 @@ struct sending {
 	uint64_t part_bytes, offset; /* sent so far */
 	XXH128_hash_t *digest;	     /* of the blocks of the whole */
 	/* What the key had when we last saw it, and how much of that was copied. */
-	bool reuse;
+	bool reuse, refused;
 	struct vidas_backend_version before;
 	uint64_t before_bytes, copied_bytes;
 };
@@ -117,12 +120,44 @@ static void begin_known(struct sending *s)
 				     &first) == 1;
 }
 
-/* One try; -ESTALE (with reuse): the key has changed under the copies. */
+/* Before the upload is completed: what was copied was of one version, and the conditions hold. */
+static int look_again(struct sending *s, bool guarded)
+{
+	static const struct vidas_backend_put whatever;
+	struct vidas_backend_stat there;
+	int err;
+
+	if (!guarded && !s->copied_bytes)
+		return 0;
+	err = vidas_s3_check(s->u.be, s->key, guarded ? s->put : &whatever, &there);
+	s->refused = err == -ESTALE || err == -EEXIST;
+	if (err || !s->copied_bytes)
+		return err;
+	return vidas_s3_version_same(&there.version, &s->before) ? 0 : -ESTALE;
+}
+
+/* A look is good for one request. */
+static int complete(struct sending *s, const char *condition, struct vidas_backend_version *now)
+{
+	bool guarded = !condition[0] && (s->put->expect || s->put->must_not_exist);
+	unsigned tries = 0;
+	int err;
+
+	for (;; tries++) {
+		err = look_again(s, guarded);
+		if (!err)
+			err = vidas_s3_upload_complete(&s->u, condition, guarded, now);
+		if (!guarded || !vidas_s3_may_pass(err) || tries >= s->u.be->config.retries)
+			return err;
+		usleep((useconds_t)vidas_s3_pause_us(tries));
+	}
+}
+
+/* One try. */
 static int parts_try(struct sending *s, const struct vidas_backend_stat *st, const char *condition,
 		     struct vidas_backend_version *now)
 {
 	struct vidas_backend *be = s->u.be;
-	struct vidas_backend_stat there;
 	char name[S3_NAME_BYTES];
 	int err = vidas_s3_name(be, s->key, false, name);
 
@@ -135,13 +170,8 @@ static int parts_try(struct sending *s, const struct vidas_backend_stat *st, con
 		err = vidas_s3_upload_begin(&s->u, be, name, st, NULL);
 	while (!err && s->offset < s->put->size_bytes)
 		err = window_put(s);
-	if (!err && s->copied_bytes) {
-		err = vidas_s3_head_name(be, name, &there, NULL);
-		if (!err && !vidas_s3_version_same(&there.version, &s->before))
-			err = -ESTALE;
-	}
 	if (!err)
-		err = vidas_s3_upload_complete(&s->u, condition, now);
+		err = complete(s, condition, now);
 	if (err)
 		vidas_s3_upload_drop(&s->u);
 	vidas_s3_upload_clear(&s->u);
@@ -165,7 +195,8 @@ int vidas_s3_parts_put(struct vidas_backend *be, const char *key,
 		return -ENOMEM;
 	begin_known(&s);
 	err = parts_try(&s, &st, condition, now);
-	if (err && s.copied_bytes) {
+	/* The key may have changed under the copies. */
+	if (err && s.copied_bytes && !s.refused) {
 		s.reuse = false;
 		err = parts_try(&s, &st, condition, now);
 	}

@@ -156,7 +156,7 @@ static bool upload_refused(struct vidas_backend *be)
 		err = vidas_s3_upload_take(&u, r);
 	vidas_s3_request_free(r);
 	if (!err)
-		err = vidas_s3_upload_complete(&u, condition, &now);
+		err = vidas_s3_upload_complete(&u, condition, false, &now);
 	if (err)
 		vidas_s3_upload_drop(&u);
 	else
@@ -174,9 +174,12 @@ bool vidas_s3_parts_conditional(struct vidas_backend *be)
 		atomic_store_explicit(&be->complete_conditions, known, memory_order_relaxed);
 		if (known < 0)
 			vidas_s3_log(
-				be, 6,
-				"this server has no conditional multipart uploads: conditional "
-				"puts up to 5 GiB are made in one piece, above that checked first");
+				be, 5,
+				"s3://%s at %s obeys no conditions when an upload is completed: "
+				"puts of over %llu MiB look just before whether the object is still "
+				"as expected; what others put there after that look is lost",
+				be->config.bucket, be->config.endpoint,
+				(unsigned long long)be->config.atomic_bytes >> 20);
 	}
 	return known > 0;
 }
@@ -188,16 +191,21 @@ void vidas_s3_describe(struct vidas_backend *be,
 		[S3_AUTH_NONE] = "none", [S3_AUTH_V2] = "version 2 (HMAC-SHA1)", [S3_AUTH_V4] = "version 4"
 	};
 	int64_t skew = atomic_load_explicit(&be->skew_s, memory_order_relaxed), due;
-	char text[128];
+	char text[192];
 
 	say(arg, "signatures", auths[be->config.auth]);
-	if (be->conditions == S3_NO_CONDITIONS)
-		say(arg, "If-Match on PUT", "not obeyed, or could not be asked");
-	else
+	if (be->conditions == S3_NO_CONDITIONS) {
 		say(arg, "If-Match on PUT",
-		    vidas_s3_parts_conditional(be) ?
-			    "obeyed, of uploads in parts too" :
-			    "obeyed, but not of uploads in parts: such puts go in one piece");
+		    "not obeyed, or could not be asked: looked just before instead");
+	} else if (vidas_s3_parts_conditional(be)) {
+		say(arg, "If-Match on PUT", "obeyed, of uploads in parts too");
+	} else {
+		snprintf(text, sizeof(text),
+			 "obeyed, but not of uploads in parts: over %llu MiB (atomic=) looked just "
+			 "before instead",
+			 (unsigned long long)be->config.atomic_bytes >> 20);
+		say(arg, "If-Match on PUT", text);
+	}
 	say(arg, "ETags",
 	    be->etag_is_md5 ? "MD5: what is put and fetched in one request is compared with it" :
 			      "no MD5: nothing is compared with them");

@@ -35,19 +35,18 @@ void vidas_s3_condition(const struct vidas_backend *be, const struct vidas_backe
 	}
 }
 
-int vidas_s3_check(struct vidas_backend *be, const char *key, const struct vidas_backend_put *put)
+int vidas_s3_check(struct vidas_backend *be, const char *key, const struct vidas_backend_put *put,
+		   struct vidas_backend_stat *there)
 {
-	struct vidas_backend_stat st;
-	int err;
+	int err = vidas_s3_head(be, key, false, there, NULL);
 
-	if (!put->must_not_exist && !put->expect)
-		return 0;
-	err = vidas_s3_head(be, key, false, &st, NULL);
 	if (err && err != -ENOENT)
 		return err;
-	if (put->must_not_exist)
-		return err ? 0 : vidas_backend_error(be->host, -EEXIST, "%s exists", key);
-	if (err || !vidas_s3_version_same(&st.version, put->expect))
+	if (err)
+		*there = (struct vidas_backend_stat){ 0 };
+	if (put->must_not_exist && !err)
+		return vidas_backend_error(be->host, -EEXIST, "%s exists", key);
+	if (put->expect && (err || !vidas_s3_version_same(&there->version, put->expect)))
 		return vidas_backend_error(be->host, -ESTALE, "%s has another version", key);
 	return 0;
 }
@@ -139,18 +138,20 @@ static int content_put(struct vidas_backend *be, const char *key,
 		       const struct vidas_backend_put *put, struct vidas_backend_version *now)
 {
 	bool parts = put->size_bytes > 2 * be->config.part_bytes;
+	struct vidas_backend_stat there;
 	char condition[96];
 	int err = 0;
 
 	vidas_s3_condition(be, put, condition);
-	/* One conditional PUT is atomic, where completing an upload is not. */
+	/* One conditional PUT is atomic, where completing an upload is not; but takes one stream, and all. */
 	if (parts && condition[0] && !vidas_s3_parts_conditional(be)) {
-		parts = put->size_bytes > be->config.single_bytes;
+		parts = put->size_bytes > be->config.atomic_bytes;
 		if (parts)
 			condition[0] = '\0';
 	}
-	if (!condition[0])
-		err = vidas_s3_check(be, key, put);
+	/* Parts are not sent in vain; what counts is the look before they are completed. */
+	if (!condition[0] && (put->must_not_exist || put->expect))
+		err = vidas_s3_check(be, key, put, &there);
 	if (err)
 		return err;
 	if (!parts)

@@ -77,21 +77,20 @@ static bool credentials_renew(struct s3_request *r)
 	return true;
 }
 
-static bool may_pass(int err)
+bool vidas_s3_may_pass(int err)
 {
 	return err == -EAGAIN || err == -EIO || err == -ECONNRESET || err == -ENOTCONN ||
 	       err == -ETIMEDOUT;
 }
 
-static int64_t pause_us(const struct s3_request *r)
+int64_t vidas_s3_pause_us(unsigned tries)
 {
-	int64_t us = PAUSE_US << (r->tries < 6 ? r->tries : 6);
+	int64_t us = PAUSE_US << (tries < 6 ? tries : 6);
 	uint64_t draw = (uint64_t)vidas_s3_now_us() * UINT64_C(6364136223846793005) +
-			(uint64_t)(uintptr_t)r;
+			(uint64_t)(uintptr_t)&us;
 
 	us = us > PAUSE_MAX_US ? PAUSE_MAX_US : us;
-	us -= (int64_t)((draw >> 33) % (uint64_t)(us / 2));
-	return us + (int64_t)r->reply.retry_after_s * 1000000;
+	return us - (int64_t)((draw >> 33) % (uint64_t)(us / 2));
 }
 
 /* Decides on a landed request: true if it is to fly again, at ->not_before_us. */
@@ -102,12 +101,13 @@ static bool again(struct run *run, struct s3_request *r)
 		return false;
 	if (skew_learn(r) || credentials_renew(r))
 		return true;
-	if (r->once || !may_pass(r->err) || r->tries >= run->be->config.retries)
+	if (r->once || !vidas_s3_may_pass(r->err) || r->tries >= run->be->config.retries)
 		return false;
 	/* Nothing that waiting helps against: a body that is not what was asked for. */
 	if (r->reply.curl == CURLE_WRITE_ERROR)
 		return false;
-	r->not_before_us = vidas_s3_now_us() + pause_us(r);
+	r->not_before_us = vidas_s3_now_us() + vidas_s3_pause_us(r->tries) +
+			   (int64_t)r->reply.retry_after_s * 1000000;
 	r->tries++;
 	return true;
 }

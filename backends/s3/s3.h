@@ -51,6 +51,9 @@ struct s3_config {
 	enum s3_verify verify;
 	uint64_t part_bytes;   /* also the blocks whose digests are remembered */
 	uint64_t single_bytes; /* that one PUT or COPY may have */
+	/* Where conditions do not hold when an upload is completed: larger puts go in parts, and the
+	 * condition is looked at just before. */
+	uint64_t atomic_bytes;
 	unsigned parallel, threads, retries;
 	unsigned connect_s, timeout_s;
 };
@@ -236,6 +239,9 @@ void vidas_s3_easy_give(struct vidas_backend *be, CURL *easy);
  */
 int vidas_s3_run_all(struct vidas_backend *be, struct s3_request **r, size_t n, bool all);
 int vidas_s3_run(struct s3_request *r);
+bool vidas_s3_may_pass(int err);
+/* How long to wait after so many tries: jittered, at most 5 s. */
+int64_t vidas_s3_pause_us(unsigned tries);
 /* The errno of a reply; 0 for 2xx. */
 int vidas_s3_error(const struct s3_request *r);
 /* Says the words of a failed request; returns its err. */
@@ -385,15 +391,16 @@ int vidas_s3_upload_copy(struct s3_upload *u, unsigned number, const char *from,
 			 uint64_t bytes, struct s3_request **out);
 /* A part's request that is done, in the order of numbers. */
 int vidas_s3_upload_take(struct s3_upload *u, struct s3_request *r);
-/* `condition` "" none; `*now` has size 0 if the server does not say. */
-int vidas_s3_upload_complete(struct s3_upload *u, const char *condition,
+/* `condition` "" none; `*now` has size 0 if the server does not say. `once`: what the caller has looked at
+ * before may have changed when it would be tried again. */
+int vidas_s3_upload_complete(struct s3_upload *u, const char *condition, bool once,
 			     struct vidas_backend_version *now);
 /* Gives up; leaves the words of the failure before as they are. What cannot be aborted now, the keeper
  * will find. */
 void vidas_s3_upload_drop(struct s3_upload *u);
 int vidas_s3_upload_abort(struct vidas_backend *be, const char *name, const char *id);
 
-/* parts.c */
+/* parts.c: `condition` "": those of `put` are looked at before the upload is completed. */
 int vidas_s3_parts_put(struct vidas_backend *be, const char *key,
 		       const struct vidas_backend_put *put, const char *condition,
 		       struct vidas_backend_version *now);
@@ -418,8 +425,9 @@ int vidas_s3_small_new(struct vidas_backend *be, const char *name, const struct 
 /* "If-Match: ..." or "If-None-Match: *" as the server wants it, "" none. */
 void vidas_s3_condition(const struct vidas_backend *be, const struct vidas_backend_put *put,
 			char line[96]);
-/* The same by asking first. */
-int vidas_s3_check(struct vidas_backend *be, const char *key, const struct vidas_backend_put *put);
+/* The same by asking first; *there is what was found, type 0 nothing. */
+int vidas_s3_check(struct vidas_backend *be, const char *key, const struct vidas_backend_put *put,
+		   struct vidas_backend_stat *there);
 /* Are the bytes that were sent or came those of the ETag? */
 bool vidas_s3_md5_same(const struct s3_request *r);
 

@@ -206,7 +206,8 @@ int vidas_s3_upload_take(struct s3_upload *u, struct s3_request *r)
 	return xml_add(u, u->parts, &r->reply.st.version);
 }
 
-/* An upload that is gone when it is completed the second time was completed the first time. */
+/* An upload that is gone when it is completed the second time was completed the first time; one whose
+ * answer did not come may be. */
 static bool was_completed(struct s3_upload *u, const struct s3_request *r,
 			  struct vidas_backend_version *now)
 {
@@ -215,7 +216,8 @@ static bool was_completed(struct s3_upload *u, const struct s3_request *r,
 	char want[48] = "", have[64];
 	unsigned n = 0;
 
-	if (!r->tries || !u->md || EVP_DigestFinal_ex(u->md, digest, &n) != 1 || n != 16)
+	if ((!r->tries && !r->once) || !u->md || EVP_DigestFinal_ex(u->md, digest, &n) != 1 ||
+	    n != 16)
 		return false;
 	for (size_t i = 0; i < 16; i++)
 		sprintf(want + 2 * i, "%02x", digest[i]);
@@ -227,7 +229,7 @@ static bool was_completed(struct s3_upload *u, const struct s3_request *r,
 	return strcmp(want, have) == 0;
 }
 
-int vidas_s3_upload_complete(struct s3_upload *u, const char *condition,
+int vidas_s3_upload_complete(struct s3_upload *u, const char *condition, bool once,
 			     struct vidas_backend_version *now)
 {
 	static const char head[] = "<CompleteMultipartUpload>",
@@ -249,6 +251,7 @@ int vidas_s3_upload_complete(struct s3_upload *u, const char *condition,
 	r->body = (struct s3_cursor){ .iov = body, .left = 3 };
 	r->body_bytes = vidas_s3_iov_bytes(body, 3);
 	r->long_wait = true;
+	r->once = once;
 	err = vidas_s3_run(r);
 	if (err) {
 		if (was_completed(u, r, now))

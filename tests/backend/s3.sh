@@ -16,12 +16,14 @@ copied() { sed -n "/^step: $1$/,/^step/s/.*: again: \([0-9]*\) of .*/\1/p" "$VID
 
 # Copies and renames in parts, only the changed parts of a put, many names deleted at once.
 large() {
-	"$VIDAS_BUILD/tests/backend/s3large" "s3://vidastest/large?endpoint=$S3_ENDPOINT&region=$S3_REGION&part=5&single=16$1" \
+	"$VIDAS_BUILD/tests/backend/s3large" "s3://vidastest/large?endpoint=$S3_ENDPOINT&region=$S3_REGION&part=5&single=16&atomic=10$1" \
 		>"$VIDAS_TMP/large" 2>&1 || fail "$(cat "$VIDAS_TMP/large")"
 	same "38" "$(copied "one byte")" "MiB that were copied after one byte was changed"
 	same "35" "$(copied shorter)" "MiB that were copied when the file was cut short"
 	same "35" "$(copied longer)" "MiB that were copied when it grew"
 	same "38" "$(copied fetched)" "MiB that were copied of what another process had put"
+	same "38" "$(sed -n '/^step: guarded$/,/^step/s/.*: guarded: \([0-9]*\) of .*/\1/p' "$VIDAS_TMP/large" | head -n 1)" \
+		"MiB that were copied by a put under a condition"
 }
 
 on_server() (

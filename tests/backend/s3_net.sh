@@ -61,6 +61,21 @@ says stalled ETIMEDOUT "in time" stat key
 at="endpoint=http://127.0.0.1:1&connect=1&timeout=2&retries=1"
 says good ENOTCONN "no connection" stat key
 
+# Servers that obey conditions but not of uploads in parts. What another put there meanwhile stays; what was completed
+# without an answer is done, and nobody else's.
+at="endpoint=http://127.0.0.1:$(cat "$VIDAS_TMP/port")&connect=1&timeout=2&part=5&atomic=10"
+head -c 12000000 /dev/urandom >"$VIDAS_TMP/large"
+says meanwhile EEXIST "file exists" newfile file "$VIDAS_TMP/large"
+says meanwhile OK "of another" get file
+says meanwhile ESTALE "another version" replacefile file "$VIDAS_TMP/large"
+says meanwhile OK "of another" get file
+says meanwhile OK "over 10 MiB look just before" newfile other "$VIDAS_TMP/large"
+says meanwhile OK "" replacefile other "$VIDAS_TMP/large"
+says unanswered OK "" newfile file "$VIDAS_TMP/large"
+says unanswered OK "" replacefile file "$VIDAS_TMP/large"
+says unanswered OK "" getfile file "$VIDAS_TMP/back"
+cmp "$VIDAS_TMP/large" "$VIDAS_TMP/back" || fail "what came back is not what was put"
+
 # A server without DeleteObjects: a directory moves all the same.
 at="endpoint=http://127.0.0.1:$(cat "$VIDAS_TMP/port")&connect=1&timeout=2"
 says nobulk OK "" put dir/one text

@@ -53,7 +53,7 @@ works() { "$call" "$1" putget small text >"$VIDAS_TMP/out" 2>&1 || fail "$1: $(c
 # Words.
 vidas backend test "$root" >"$VIDAS_TMP/out" 2>&1 || fail "$(cat "$VIDAS_TMP/out")"
 grep -q "conditional puts  *obeyed" "$VIDAS_TMP/out" || fail "$(cat "$VIDAS_TMP/out")"
-grep -q "If-Match on PUT  *obeyed, but not of uploads in parts" "$VIDAS_TMP/out" || fail "$(cat "$VIDAS_TMP/out")"
+grep -q "If-Match on PUT  *obeyed, but not of uploads in parts: over 64 MiB" "$VIDAS_TMP/out" || fail "$(cat "$VIDAS_TMP/out")"
 AWS_SECRET_ACCESS_KEY=other-secret bad "secret key is wrong" "$root"
 AWS_ACCESS_KEY_ID=NOSUCHKEY bad "does not know this access key" "$root"
 AWS_ACCESS_KEY_ID='' bad "no keys" "$root"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * s3call URL stat|get|put|putget|list|mkdir|rename|symlink|readlink KEY [TEXT]
- * s3call URL putfile|getfile KEY FILE
- * Prints the errno's name (or OK), and words. stat prints mode:uid:gid:mtime too. $S3CALL_FILTERS are put
+ * s3call URL putfile|getfile|newfile|replacefile KEY FILE
+ * newfile: only if there is none; replacefile: only if it stays what it was. Prints the errno's name (or OK), and words. stat prints mode:uid:gid:mtime too. $S3CALL_FILTERS are put
  * over the root.
  */
 #include <fcntl.h>
@@ -24,7 +24,8 @@ static int each(void *arg, const char *name, const struct vidas_backend_stat *st
 	return 0;
 }
 
-static ssize_t put(struct vidas_store *s, const char *key, void *data, size_t size)
+static ssize_t put(struct vidas_store *s, const char *key, void *data, size_t size,
+		   const struct vidas_backend_version *expect, bool fresh)
 {
 	const struct vidas_backend_stat attrs = { .valid = VIDAS_BACKEND_MODE |
 							   VIDAS_BACKEND_OWNER |
@@ -34,9 +35,12 @@ static ssize_t put(struct vidas_store *s, const char *key, void *data, size_t si
 						  .gid = 4321,
 						  .mtime = { 1700000000, 123456789 } };
 	struct iovec iov = { .iov_base = data, .iov_len = size };
-	struct vidas_backend_put p = {
-		.iov = &iov, .iovcnt = 1, .size_bytes = size, .attrs = &attrs
-	};
+	struct vidas_backend_put p = { .iov = &iov,
+				       .iovcnt = 1,
+				       .size_bytes = size,
+				       .attrs = &attrs,
+				       .expect = expect,
+				       .must_not_exist = fresh };
 
 	return vidas_store_put(s, key, &p, NULL);
 }
@@ -74,19 +78,20 @@ static ssize_t target_print(struct vidas_store *s, const char *key)
 }
 
 /* Between a file and the store, by its mapping. */
-static ssize_t move(struct vidas_store *s, bool out, const char *key, const char *path)
+static ssize_t move(struct vidas_store *s, char how, const char *key, const char *path)
 {
+	bool out = how != 'g';
 	int fd = open(path, out ? O_RDONLY : O_RDWR | O_CREAT | O_TRUNC, 0600);
-	struct vidas_backend_stat there;
+	struct vidas_backend_stat there = { 0 };
 	struct stat st = { 0 };
 	struct iovec iov;
 	ssize_t ret = fd < 0 || fstat(fd, &st) ? -errno : 0;
 	size_t size = (size_t)st.st_size;
 
-	if (!ret && !out) {
+	if (!ret && (!out || how == 'r'))
 		ret = vidas_store_stat(s, key, &there);
+	if (!out)
 		size = (size_t)there.size_bytes;
-	}
 	if (!ret && !out && ftruncate(fd, (off_t)size))
 		ret = -errno;
 	if (ret)
@@ -96,7 +101,8 @@ static ssize_t move(struct vidas_store *s, bool out, const char *key, const char
 			      size };
 	if (iov.iov_base == MAP_FAILED)
 		return -errno;
-	ret = out ? put(s, key, iov.iov_base, size) :
+	ret = out ? put(s, key, iov.iov_base, size, how == 'r' ? &there.version : NULL,
+			how == 'n') :
 		    vidas_store_get(s, key, 0, &iov, 1, NULL, NULL);
 	close(fd);
 	return !out && ret >= 0 && ret != (ssize_t)size ? -EBADMSG : ret;
@@ -118,10 +124,10 @@ static ssize_t call(struct vidas_store *s, const char *what, const char *key, ch
 		return vidas_store_symlink(s, key, text);
 	if (strcmp(what, "readlink") == 0)
 		return target_print(s, key);
-	if (strcmp(what, "putfile") == 0 || strcmp(what, "getfile") == 0)
-		return move(s, what[0] == 'p', key, text);
+	if (strstr(what, "file"))
+		return move(s, what[0], key, text);
 	if (strncmp(what, "put", 3) == 0)
-		ret = put(s, key, text, strlen(text));
+		ret = put(s, key, text, strlen(text), NULL, false);
 	return ret < 0 || strcmp(what, "put") == 0 ? ret : get(s, key);
 }
 

@@ -11,6 +11,7 @@ import time
 import urllib.parse
 
 objects = {}
+etags = {}  # of those that came in parts
 seen = {}
 first = {}
 aborted = []
@@ -93,18 +94,40 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return ("<ListBucketResult><IsTruncated>false</IsTruncated>%s</ListBucketResult>" % "".join(
             f"<Contents><Key>{n}</Key><Size>1</Size></Contents>" for n in names)).encode()
 
+    def complete(self, name, parts):
+        md5s = b"".join(hashlib.md5(parts[n]).digest() for n in sorted(parts))
+        objects[name] = b"".join(parts[n] for n in sorted(parts))
+        etags[name] = "%s-%u" % (hashlib.md5(md5s).hexdigest(), len(parts))
+
     def upload(self, name, query, data):
-        etag = '"%s"' % hashlib.md5(data).hexdigest()
         if self.command == "PUT":
             objects.setdefault(query["uploadId"], {})[int(query["partNumber"])] = data
-            return self.answer(200, ETag=etag)
+            if name.startswith("meanwhile/p/file") and query["partNumber"] == "2":
+                objects[name] = b"of another, %d" % len(objects.get(name, b""))
+            return self.answer(200, ETag='"%s"' % hashlib.md5(data).hexdigest())
         if self.command == "POST" and "uploadId" in query:
-            parts = objects.pop(query["uploadId"])
-            objects[name] = b"".join(parts[n] for n in sorted(parts))
-            return self.answer(200, b"<R><ETag>%s</ETag></R>" % hashlib.md5(objects[name]).hexdigest().encode())
+            if query["uploadId"] not in objects:
+                return self.refuse(404, "NoSuchUpload")
+            self.complete(name, objects.pop(query["uploadId"]))
+            if name.startswith("unanswered/p/file"):
+                self.close_connection = True
+                return
+            return self.answer(200, b"<R><ETag>%s</ETag></R>" % etags[name].encode())
         if self.command == "POST":
             return self.answer(200, b"<R><UploadId>upload of %s</UploadId></R>" % name.encode())
         self.answer(204)
+
+    def etag(self, name):
+        return etags.get(name) or hashlib.md5(objects[name]).hexdigest()
+
+    # Of PUT alone, as radosgw has it.
+    def condition_fails(self, name):
+        if self.command != "PUT" or not name.startswith(("meanwhile/", "unanswered/")):
+            return False
+        match = self.headers["If-Match"]
+        if self.headers["If-None-Match"] == "*" and name in objects:
+            return True
+        return match is not None and (name not in objects or match.strip('"') != self.etag(name))
 
     def body(self, size, pause):
         parts = []
@@ -126,11 +149,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(200, self.listing(bucket, urllib.parse.parse_qs(url.query).get("prefix", [""])[0]))
         name = bucket + "/" + key
         source = self.headers["x-amz-copy-source"]
+        if self.condition_fails(name):
+            return self.refuse(412, "PreconditionFailed")
         if self.command == "PUT" and source:
             objects[name] = data = objects[source.lstrip("/")]
             return self.answer(200, b"<CopyObjectResult><ETag>e</ETag></CopyObjectResult>")
         if self.command == "PUT":
             objects[name] = data
+            etags.pop(name, None)
             return self.answer(200, ETag='"%s"' % hashlib.md5(data).hexdigest())
         if self.command == "DELETE":
             objects.pop(name, None)
@@ -140,13 +166,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if name not in objects:
             return self.refuse(404, "NoSuchKey")
         data = objects[name]
-        etag = '"%s"' % hashlib.md5(data).hexdigest()
+        etag = '"%s"' % self.etag(name)
         if bucket == "damaged":
             data = data[:-1] + b"?"
         if bucket == "cut":
             self.close_connection = True
             return self.answer(200, data[:10], ETag=etag, Content_Length="100")
-        self.answer(200, data, ETag=etag)
+        wanted = (self.headers["Range"] or "").partition("=")[2].partition("-")
+        if not wanted[0] or bucket == "damaged":
+            return self.answer(200, data, ETag=etag)
+        begin, end = int(wanted[0]), min(int(wanted[2]) + 1, len(data))
+        if begin >= len(data):
+            return self.refuse(416, "InvalidRange")
+        self.answer(206, data[begin:end], ETag=etag, Content_Range=f"bytes {begin}-{end - 1}/{len(data)}")
 
     do_GET = do_HEAD = do_PUT = do_DELETE = do_POST = handle_one
 

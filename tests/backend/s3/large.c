@@ -27,16 +27,25 @@ static struct vidas_store *store_open(void)
 	return s;
 }
 
-static void put(struct vidas_store *s, const char *key, size_t size)
+static int put_if(struct vidas_store *s, const char *key, size_t size,
+		  const struct vidas_backend_version *expect, bool fresh)
 {
 	struct iovec iov[2] = { { .iov_base = data, .iov_len = size / 3 },
 				{ .iov_base = data + size / 3, .iov_len = size - size / 3 } };
 	const struct vidas_backend_stat attrs = { .valid = VIDAS_BACKEND_MODE, .mode = 0610 };
-	struct vidas_backend_put p = {
-		.iov = iov, .iovcnt = 2, .size_bytes = size, .attrs = &attrs
-	};
+	struct vidas_backend_put p = { .iov = iov,
+				       .iovcnt = 2,
+				       .size_bytes = size,
+				       .attrs = &attrs,
+				       .expect = expect,
+				       .must_not_exist = fresh };
 
-	CU_ASSERT_EQUAL(vidas_store_put(s, key, &p, NULL), 0);
+	return vidas_store_put(s, key, &p, NULL);
+}
+
+static void put(struct vidas_store *s, const char *key, size_t size)
+{
+	CU_ASSERT_EQUAL(put_if(s, key, size, NULL, false), 0);
 }
 
 static void holds(struct vidas_store *s, const char *key, size_t size)
@@ -107,6 +116,31 @@ static void test_changed_between(void)
 	vidas_store_close(other);
 }
 
+/* Under conditions, whether the server knows them of uploads in parts or not. */
+static void test_guarded(void)
+{
+	struct vidas_store *s = store_open(), *other = store_open();
+	struct vidas_backend_stat first, second;
+
+	CU_ASSERT_EQUAL(put_if(s, "guarded", SIZE, NULL, true), 0);
+	CU_ASSERT_EQUAL(put_if(s, "guarded", SIZE, NULL, true), -EEXIST);
+	CU_ASSERT_EQUAL(vidas_store_stat(s, "guarded", &first), 0);
+	data[12 * MIB]++;
+	fprintf(stderr, "step: guarded\n");
+	CU_ASSERT_EQUAL(put_if(s, "guarded", SIZE, &first.version, false), 0);
+	holds(s, "guarded", SIZE);
+	data[0]++;
+	CU_ASSERT_EQUAL(put_if(other, "guarded", SIZE, &first.version, false), -ESTALE);
+	CU_ASSERT_EQUAL(vidas_store_stat(s, "guarded", &second), 0);
+	CU_ASSERT_EQUAL(put_if(other, "guarded", SIZE, &second.version, false), 0);
+	data[1]++;
+	CU_ASSERT_EQUAL(put_if(s, "guarded", SIZE, &second.version, false), -ESTALE);
+	data[1]--;
+	holds(s, "guarded", SIZE);
+	vidas_store_close(s);
+	vidas_store_close(other);
+}
+
 static void test_large_copies(void)
 {
 	const struct vidas_backend_stat attrs = { .valid = VIDAS_BACKEND_MODE, .mode = 0401 };
@@ -171,6 +205,7 @@ int main(int argc, char **argv)
 	static const struct unit_case cases[] = {
 		{ "parts again", test_parts_again },
 		{ "changed between", test_changed_between },
+		{ "guarded", test_guarded },
 		{ "large copies", test_large_copies },
 		{ "tree", test_tree },
 	};
