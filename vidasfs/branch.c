@@ -377,6 +377,6 @@ int vidas_branch_root(struct vidas_branch *b, const char *subdir, struct vidas_n
 		close(fd);
 		return -errno;
 	}
-	*out = vidas_node_enter(b, &st, fd);
+	*out = vidas_node_enter(b, &st, fd, false);
 	return *out ? 0 : -ENOMEM;
 }

@@ -212,8 +212,11 @@ int vidas_node_list(struct vidas_node **out);
  * Finds the node of an inode by what stat says, and counts a lookup. With `fd` -1: only one that
  * holds a descriptor, so that the inode cannot be another one with a re-used number (NULL if there is none).
  * Else makes it if it is new; `fd` is the node's or closed afterwards, also on error (NULL: no memory).
+ * `use`: the caller has its descriptor, n->fd, as from vidas_fd_get(). An inode that may have no name is
+ * entered so: once its descriptor were given up it could not be had again.
  */
-struct vidas_node *vidas_node_enter(struct vidas_branch *b, const struct stat *st, int fd);
+struct vidas_node *vidas_node_enter(struct vidas_branch *b, const struct stat *st, int fd,
+				    bool use);
 /* The same without a lookup counted but with a reference; NULL if there is none. */
 struct vidas_node *vidas_node_find(struct vidas_branch *b, uint64_t ino);
 void vidas_node_forget(struct vidas_node *n, uint64_t lookups);

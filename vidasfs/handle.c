@@ -3,8 +3,8 @@
  * Descriptors of nodes: a bounded cache, not one per inode that the kernel knows. A node whose
  * descriptor was given up is reopened by its file handle.
  *
- * Each shard queues its nodes that have a descriptor; giving up goes round the shards and takes
- * from the heads, with a second chance for those used since they were last looked at.
+ * Each shard queues its nodes that have a descriptor which is not pinned; giving up goes round the
+ * shards and takes from the heads, with a second chance for those used since they were last looked at.
  */
 #include "vidasfs/shard.h"
 
@@ -65,7 +65,8 @@ void vidas_fd_attach(struct vidas_node *n, int fd)
 
 	n->fd = fd;
 	n->fd_recent = true;
-	DL_APPEND(s->queue, n);
+	if (!n->fd_pins)
+		DL_APPEND(s->queue, n);
 	atomic_fetch_add_explicit(&open_fds, 1, memory_order_relaxed);
 }
 
@@ -74,7 +75,8 @@ int vidas_fd_detach(struct vidas_node *n)
 	struct vidas_shard *s = vidas_shard_of(n->key.ino);
 	int fd = n->fd;
 
-	DL_DELETE(s->queue, n);
+	if (!n->fd_pins)
+		DL_DELETE(s->queue, n);
 	n->fd = -1;
 	atomic_fetch_sub_explicit(&open_fds, 1, memory_order_relaxed);
 	return fd;
@@ -91,7 +93,7 @@ static int give_up(struct vidas_shard *s)
 	DL_COUNT(s->queue, count, left);
 	for (left *= 2; left && fd < 0; left--) {
 		n = s->queue;
-		if (n->fd_users || n->fd_pins || n->fd_recent ||
+		if (n->fd_users || n->fd_recent ||
 		    atomic_load_explicit(&n->key.branch->no_handles, memory_order_relaxed)) {
 			n->fd_recent = false;
 			DL_DELETE(s->queue, n);
@@ -169,7 +171,8 @@ void vidas_fd_pin(struct vidas_node *n)
 	struct vidas_shard *s = vidas_shard_of(n->key.ino);
 
 	pthread_mutex_lock(&s->lock);
-	n->fd_pins++;
+	if (!n->fd_pins++ && n->fd >= 0)
+		DL_DELETE(s->queue, n);
 	pthread_mutex_unlock(&s->lock);
 }
 
@@ -178,7 +181,8 @@ void vidas_fd_unpin(struct vidas_node *n)
 	struct vidas_shard *s = vidas_shard_of(n->key.ino);
 
 	pthread_mutex_lock(&s->lock);
-	n->fd_pins--;
+	if (!--n->fd_pins && n->fd >= 0)
+		DL_APPEND(s->queue, n);
 	pthread_mutex_unlock(&s->lock);
 }
 

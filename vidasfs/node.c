@@ -76,7 +76,7 @@ static struct vidas_node *same_inode(struct vidas_shard *s, struct vidas_node *n
 	return NULL;
 }
 
-struct vidas_node *vidas_node_enter(struct vidas_branch *b, const struct stat *st, int fd)
+struct vidas_node *vidas_node_enter(struct vidas_branch *b, const struct stat *st, int fd, bool use)
 {
 	struct vidas_node_key key = { .branch = b, .dev = st->st_dev, .ino = st->st_ino };
 	struct vidas_shard *s = vidas_shard_of(key.ino);
@@ -101,6 +101,7 @@ struct vidas_node *vidas_node_enter(struct vidas_branch *b, const struct stat *s
 			vidas_fd_attach(n, fd);
 			attached = true;
 		}
+		n->fd_users += use;
 		if (fresh)
 			vidas_keep_publish(n);
 	}
@@ -137,8 +138,8 @@ void vidas_node_resume(struct vidas_node *n)
 	}
 	vidas_branch_ref(n->key.branch);
 	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_ino == n->key.ino && st.st_dev == n->key.dev) {
-		vidas_fd_attach(n, fd);
 		n->fd_pins = !st.st_nlink;
+		vidas_fd_attach(n, fd);
 	}
 	/* Of two with one number, one has lost its inode. */
 	HASH_FIND(hh, s->table, &n->key, sizeof(n->key), other);

@@ -364,15 +364,13 @@ static int create_new(fuse_req_t req, struct vidas_node *dir, int dirfd, const c
 		close(fd);
 		return err;
 	}
-	n = vidas_node_enter(dir->key.branch, &st, fd);
+	n = vidas_node_enter(dir->key.branch, &st, fd, true);
 	if (!n)
 		return -ENOMEM;
-	fd = vidas_fd_get(n);
-	err = fd < 0 ? fd : *made ? handle_new(n, fd, fi, NULL, h) : open_ready(req, n, fd, fi, h);
+	err = *made ? handle_new(n, n->fd, fi, NULL, h) : open_ready(req, n, n->fd, fi, h);
 	if (!err && !name)
 		vidas_fd_pin(n);
-	if (fd >= 0)
-		vidas_fd_put(n);
+	vidas_fd_put(n);
 	if (err && *h)
 		handle_free(*h);
 	if (err)

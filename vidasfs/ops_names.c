@@ -53,7 +53,7 @@ static int entry_meet(struct vidas_node *dir, int dirfd, const char *name,
 		close(fd);
 		return err;
 	}
-	n = vidas_node_enter(b, &e->attr, fd);
+	n = vidas_node_enter(b, &e->attr, fd, false);
 	if (!n)
 		return -ENOMEM;
 	e->ino = vidas_node_id(n);
@@ -73,7 +73,7 @@ int vidas_entry_fill(struct vidas_node *dir, int dirfd, const char *name,
 	e->entry_timeout = vidas_lease_names(dir);
 	if (fstatat(dirfd, name, &e->attr, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
-	n = vidas_node_enter(b, &e->attr, -1);
+	n = vidas_node_enter(b, &e->attr, -1, false);
 	if (!n)
 		return entry_meet(dir, dirfd, name, e);
 	e->ino = vidas_node_id(n);
@@ -426,7 +426,7 @@ static int link_replaced(struct vidas_node *n, int fd, struct fuse_entry_param *
 	memset(e, 0, sizeof(*e));
 	if (fstat(fd, &e->attr) < 0)
 		return -errno;
-	if (vidas_node_enter(n->key.branch, &e->attr, -1) != n)
+	if (vidas_node_enter(n->key.branch, &e->attr, -1, false) != n)
 		return -ESTALE;
 	e->ino = vidas_node_id(n);
 	return 0;

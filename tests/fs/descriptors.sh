@@ -32,6 +32,13 @@ cd "$v/c"
 # By a name that others have changed since.
 for i in $(seq 2 200); do mv "dir/f$i" "dir/g$i"; done
 for i in $(seq 2 200); do same $i "$(cat "dir/g$i")"; done
+# More files without a name at once than there are descriptors for what is not open.
+letters=$(printf %s {A..Z} {a..z} {0..9} '#%+,-.:=@^_~')
+for i in $(seq 0 73); do
+	same "" "$(ask a open "${letters:i:1}" rwT "$v/c/dir")"
+	same "${#i}" "$(ask a write "${letters:i:1}" 0 $i)"
+done
+for i in $(seq 0 73); do same $i "$(ask a read "${letters:i:1}" 0 9)"; done
 refuses 1 grep -q 'Too many open files' "$VIDAS_TMP/vidasfs.log"
 cd /
 helper_end a
