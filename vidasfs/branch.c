@@ -171,7 +171,7 @@ static int attach(struct vidas_branch *b)
 	struct stat st;
 	int err;
 
-	err = vidas_tree_attach(vidas_fs.v, b->name, &b->tree);
+	err = vidas_tree_attach(vidas_fs.v, b->name, vidas_fs.options.atime, &b->tree);
 	if (err < 0)
 		goto out;
 	b->fd = vidas_tree_fd(b->tree);

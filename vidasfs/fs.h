@@ -52,6 +52,8 @@ struct vidas_options {
 	unsigned relaxed_seconds;
 	unsigned wait_seconds; /* for a message */
 	int nopassthrough;
+	int readonly;
+	uint64_t atime; /* MOUNT_ATTR_*, when reading moves it; 0: as the pool's mount has it */
 	int foreground, debug, help, version;
 	char *mountpoint;
 };

@@ -16,10 +16,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
-#define WINDOW_MIN ((size_t)16 << 20)
+#define WINDOW_MIN	 ((size_t)16 << 20)
+#define RELATIME_SECONDS (24 * 60 * 60)
 
 /* Grows by being replaced. */
 struct vidas_window {
@@ -106,6 +109,25 @@ static bool window_get(struct vidas_node *n, int fd, size_t end)
 	return false;
 }
 
+static bool later(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec > b->tv_sec || (a->tv_sec == b->tv_sec && a->tv_nsec > b->tv_nsec);
+}
+
+/* By relatime: then it has to be read as from a file. */
+static bool moves_atime(const struct vidas_node *n, const struct stat *st)
+{
+	uint64_t how = vidas_fs.options.atime & MOUNT_ATTR__ATIME;
+	struct timespec now;
+
+	if (how || n->key.branch->readonly)
+		return how == MOUNT_ATTR_STRICTATIME;
+	if (!later(&st->st_atim, &st->st_mtim) || !later(&st->st_atim, &st->st_ctim))
+		return true;
+	clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	return now.tv_sec - st->st_atim.tv_sec >= RELATIME_SECONDS;
+}
+
 /* Within a section. */
 static bool read_mapped(fuse_req_t req, struct vidas_node *n, int fd, size_t size, off_t off)
 {
@@ -117,7 +139,8 @@ static bool read_mapped(fuse_req_t req, struct vidas_node *n, int fd, size_t siz
 		return false;
 	/* Who has the reply may close the file. */
 	vidas_node_ref(n);
-	if (fstat(fd, &st) == 0 && off < st.st_size && st.st_blocks * 512 >= st.st_size) {
+	if (fstat(fd, &st) == 0 && off < st.st_size && st.st_blocks * 512 >= st.st_size &&
+	    !moves_atime(n, &st)) {
 		if ((off_t)size > st.st_size - off)
 			size = (size_t)(st.st_size - off);
 		iov = (struct iovec){ n->window->base + off, size };

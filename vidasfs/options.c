@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 
 #define RELAXED_SECONDS	    10u
 #define RELAXED_SECONDS_MAX 3600u
@@ -18,13 +19,14 @@
 		template, offsetof(struct vidas_options, field), 1 \
 	}
 
-enum key { KEY_IGNORED = 1 };
+enum key { KEY_IGNORED = 1, KEY_ATIME };
 
 /* FUSE_OPT_KEY() without its conversion from unsigned. */
-#define IGNORED(word)                       \
-	{                                   \
-		word, UINT_MAX, KEY_IGNORED \
+#define WORD(word, key)             \
+	{                           \
+		word, UINT_MAX, key \
 	}
+#define IGNORED(word) WORD(word, KEY_IGNORED)
 
 static const struct fuse_opt spec[] = {
 	OPTION("socket=%s", socket),
@@ -51,7 +53,14 @@ static const struct fuse_opt spec[] = {
 	IGNORED("noauto"),
 	IGNORED("nofail"),
 	IGNORED("_netdev"),
-	IGNORED("relatime"), /* it is, where it is not noatime */
+	WORD("noatime", KEY_ATIME),
+	WORD("atime", KEY_ATIME),
+	WORD("relatime", KEY_ATIME),
+	WORD("strictatime", KEY_ATIME),
+	WORD("nodiratime", KEY_ATIME),
+	WORD("diratime", KEY_ATIME),
+	OPTION("ro", readonly),
+	WORD("ro", FUSE_OPT_KEY_KEEP),
 	FUSE_OPT_END,
 };
 
@@ -71,10 +80,8 @@ static bool known(const char *option)
 		"nosuid",      "suid",
 		"nodev",       "dev",
 		"noexec",      "exec",
-		"noatime",     "atime",
-		"nodiratime",  "sync",
-		"async",       "dirsync",
-		"nosymfollow", "ro",
+		"sync",	       "async",
+		"dirsync",     "nosymfollow",
 	};
 	static const char *const starts[] = { "fsname=", "subtype=", "max_read=", "x-" };
 	size_t i;
@@ -88,6 +95,29 @@ static bool known(const char *option)
 	return false;
 }
 
+/* True: libfuse is to have the word too, for /proc/mounts. */
+static bool note_atime(struct vidas_options *o, const char *word)
+{
+	if (!strcmp(word, "nodiratime")) {
+		o->atime |= MOUNT_ATTR_NODIRATIME;
+		return true;
+	}
+	if (!strcmp(word, "diratime")) {
+		o->atime &= ~(uint64_t)MOUNT_ATTR_NODIRATIME;
+		return false;
+	}
+	if (!strcmp(word, "atime")) {
+		o->atime &= ~(uint64_t)MOUNT_ATTR_NOATIME;
+		return false;
+	}
+	o->atime &= ~(uint64_t)MOUNT_ATTR__ATIME;
+	if (!strcmp(word, "strictatime"))
+		o->atime |= MOUNT_ATTR_STRICTATIME;
+	if (!strcmp(word, "noatime"))
+		o->atime |= MOUNT_ATTR_NOATIME;
+	return o->atime & MOUNT_ATTR_NOATIME;
+}
+
 static int each(void *data, const char *arg, int key, struct fuse_args *out)
 {
 	struct vidas_options *o = data;
@@ -96,6 +126,8 @@ static int each(void *data, const char *arg, int key, struct fuse_args *out)
 	switch (key) {
 	case KEY_IGNORED:
 		return 0;
+	case KEY_ATIME:
+		return note_atime(o, arg);
 	case FUSE_OPT_KEY_NONOPT:
 		if (o->mountpoint)
 			return fail("one mount point, not also '%s'", arg);
@@ -141,6 +173,8 @@ int vidas_options_parse(struct fuse_args *args, struct vidas_options *o)
 	o->wait_seconds = WAIT_SECONDS;
 	if (fuse_opt_parse(args, o, spec, each) < 0 || check(o) < 0)
 		return -EINVAL;
+	if (o->readonly)
+		o->atime = MOUNT_ATTR_NOATIME;
 	return 0;
 }
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include "pool/client/client.h"
@@ -12,21 +13,25 @@
 #define LOCK_CALL_US (INT64_C(1000) * 1000)
 
 /* A usable directory descriptor from the O_PATH one of the mount. */
-static int tree_open(struct vidas_share *share, int *fd)
+static int tree_open(struct vidas_share *share, uint64_t atime, int *fd)
 {
+	struct mount_attr attr = { .attr_set = atime, .attr_clr = MOUNT_ATTR__ATIME };
 	int err = 0;
 
 	*fd = -1;
 	if (share->fd < 0)
 		return 0;
-	*fd = openat(share->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	/* Once the share is closed it counts as unmounted, and has no flags to set. */
+	if (!atime || mount_setattr(share->fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) == 0)
+		*fd = openat(share->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (*fd < 0)
 		err = vidas_fail(-errno, "the container's tree: %s", strerror(errno));
 	vidas_share_close(share);
 	return err;
 }
 
-int vidas_tree_attach(struct vidas *v, const char *container, struct vidas_tree **out)
+int vidas_tree_attach(struct vidas *v, const char *container, uint64_t atime,
+		      struct vidas_tree **out)
 {
 	struct vidas_share share = VIDAS_SHARE_NONE;
 	struct vidas_tree *t = NULL;
@@ -46,7 +51,7 @@ int vidas_tree_attach(struct vidas *v, const char *container, struct vidas_tree 
 		err = vidas_fail(-ENOMEM, "no memory for a tree");
 		goto out;
 	}
-	err = tree_open(&share, &t->fd);
+	err = tree_open(&share, atime, &t->fd);
 out:
 	if (err < 0) {
 		free(t);

@@ -22,8 +22,13 @@
 
 struct vidas_tree;
 
-/* Attaches `container` and asks for its tree. Errors as vidas_container_attach(). */
-int vidas_tree_attach(struct vidas *v, const char *container, struct vidas_tree **out);
+/*
+ * Attaches `container` and asks for its tree, a mount of the caller's own. `atime`: MOUNT_ATTR_NOATIME,
+ * STRICTATIME, NODIRATIME, when reading in it moves the atime; 0: as the pool's mount has it. Errors as
+ * vidas_container_attach().
+ */
+int vidas_tree_attach(struct vidas *v, const char *container, uint64_t atime,
+		      struct vidas_tree **out);
 /* Leaves it and closes the tree's descriptor; -errno of the leave, the handle is gone in any case. */
 int vidas_tree_leave(struct vidas_tree *t);
 

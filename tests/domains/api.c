@@ -375,7 +375,7 @@ static void test_cut(void)
 	char buf[65536] = { 0 };
 	int fd;
 
-	CU_ASSERT_EQUAL_FATAL(vidas_tree_attach(two, "con", &t), 0);
+	CU_ASSERT_EQUAL_FATAL(vidas_tree_attach(two, "con", 0, &t), 0);
 	CU_ASSERT_STRING_EQUAL(vidas_tree_name(t), "con");
 	CU_ASSERT_FALSE(vidas_tree_readonly(t));
 	CU_ASSERT_FALSE(vidas_tree_rooted(t));
@@ -503,7 +503,7 @@ static void test_rooted(void)
 	expect_file(path, "thru the store");
 	/* What the store has is taken over once no writer may have changes. */
 	CU_ASSERT_EQUAL(vidas_object_leave(o), 0);
-	CU_ASSERT_EQUAL_FATAL(vidas_tree_attach(one, "rooted", &t), 0);
+	CU_ASSERT_EQUAL_FATAL(vidas_tree_attach(one, "rooted", 0, &t), 0);
 	CU_ASSERT_TRUE(vidas_tree_rooted(t));
 	CU_ASSERT_EQUAL(vidas_tree_flush(t, "f", 0), 0);
 	put_file(path, "new! the store");

@@ -56,7 +56,7 @@ static struct vidas_tree *attach(struct vidas *v, const char *container)
 {
 	struct vidas_tree *t = NULL;
 
-	if (vidas_tree_attach(v, container, &t) < 0)
+	if (vidas_tree_attach(v, container, 0, &t) < 0)
 		api_die("attach");
 	return t;
 }

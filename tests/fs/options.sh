@@ -58,4 +58,32 @@ wait_for 5 gone "$pid"
 # Words of mount(8) that say what is so anyway.
 domain_mount 1 "$v" relatime,rw,defaults
 umount "$v"
+
+# When reading moves the atime: of files, and of directories.
+atime() { # OPTIONS: how often two reads of each move it
+	local name old now moved=
+	domain_mount 1 "$v" "container=c,$1"
+	for name in f d f d; do
+		sleep 0.02
+		old=$(stat -c %x "$v/$name")
+		if [ $name = f ]; then cat "$v/f" >/dev/null; else ls "$v/d" >/dev/null; fi
+		now=$(stat -c %x "$v/$name")
+		if [ "$old" != "$now" ]; then moved=$moved$name; fi
+	done
+	umount "$v"
+	echo "$moved"
+}
+domain_mount 1 "$v"
+echo text >"$v/c/f"
+mkdir "$v/c/d"
+touch "$v/c/d/x"
+umount "$v"
+for way in atime nopassthrough; do
+	touch "$run/pool/containers/c/tree/f" "$run/pool/containers/c/tree/d"
+	same "" "$(atime $way,noatime)" "moves with $way,noatime"
+	same "" "$(atime ro,strictatime,$way)" "moves with ro,strictatime,$way"
+	same "f" "$(atime nodiratime,$way)" "moves with nodiratime,$way"
+	same "d" "$(atime $way)" "moves with $way"
+	same "fdfd" "$(atime strictatime,$way)" "moves with strictatime,$way"
+done
 vidasd_stop

@@ -138,6 +138,28 @@ static void times_moved(void)
 	MOVES("d", 0, A, faccessat(here, "d/f", R_OK, 0));
 }
 
+/* As relatime has it: by the first read after a change. Other domains need not see it at once. */
+static void times_read(void)
+{
+	struct stat st;
+	char c;
+	int fd;
+
+	put(here, "f", "f");
+	fd = OK(openat(here, "f", O_RDWR));
+	for (int i = 0; i < 3; i++) {
+		st = stat_of(here, "f");
+		pause_ms(12);
+		OK(pread(fd, &c, 1, 0));
+		moved(__FILE__, __LINE__, "first read", &st, stat_of(here, "f"), A, 0);
+		st = stat_of(here, "f");
+		pause_ms(12);
+		OK(pread(fd, &c, 1, 0));
+		moved(__FILE__, __LINE__, "second read", &st, stat_of(here, "f"), 0, 0);
+		OK(pwrite(fd, "x", 1, 0));
+	}
+}
+
 static void owners(void)
 {
 	put(here, "f", "f");
@@ -315,6 +337,7 @@ static const struct posix_case cases[] = {
 	{ .name = "times-set", .run = times_set },
 	{ .name = "times-by-others", .run = times_by_others },
 	{ .name = "times-moved", .run = times_moved },
+	{ .name = "times-read", .run = times_read },
 	{ .name = "owners", .run = owners },
 	{ .name = "privileges-written", .run = privileges_written },
 	{ .name = "privileges-changed", .run = privileges_changed },
