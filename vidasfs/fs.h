@@ -323,10 +323,11 @@ bool vidas_identity_may(fuse_req_t req, int fd, int access);
 /* Only the group: that of a file lets S_ISGID be set on it. */
 void vidas_identity_assume_group(gid_t gid);
 /*
- * Before a change of owner or length, which takes S_ISGID away: but not of a file without execution by
- * the group, from who is of its group. That the kernel asks of us.
+ * Before a change of owner, length or allocation, which takes S_ISUID and S_ISGID away: but not from who has
+ * CAP_FSETID, nor S_ISGID of a file without execution by the group from who is of its group. That the
+ * kernel asks of us.
  */
-void vidas_identity_assume_member(fuse_req_t req, int fd);
+void vidas_identity_assume_changer(fuse_req_t req, int fd);
 void vidas_identity_resume(void);
 
 /* Opened files and directories ------------------------------------------------------------------- */

@@ -9,10 +9,12 @@
 #include <cap-ng.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/securebits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -20,6 +22,9 @@ static struct __user_cap_data_struct effective[_LINUX_CAPABILITY_U32S_3];
 
 /* We have none that root was of, so none that could let a caller in. */
 static bool groupless;
+
+/* CAP_FSETID can be taken up for a caller who has it. */
+static bool fsetid;
 
 static int caps(long call, struct __user_cap_data_struct *data)
 {
@@ -29,8 +34,9 @@ static int caps(long call, struct __user_cap_data_struct *data)
 }
 
 /*
- * CAP_FSETID goes, for the kernel writes to backing files with our credentials: without it a write
- * or truncation clears the suid and sgid bits of the pool's file, as it must for most callers.
+ * CAP_FSETID is laid down, for the kernel writes to backing files with our credentials: without it a write
+ * clears the suid and sgid bits of the pool's file, as it must for most callers. It can be taken up again
+ * only where the kernel does not do so by itself at each return to fsuid 0.
  */
 int vidas_identity_init(void)
 {
@@ -48,6 +54,8 @@ int vidas_identity_init(void)
 	    !capng_have_capability(CAPNG_EFFECTIVE, CAP_DAC_OVERRIDE))
 		return vidas_fail(-EPERM, "needs root: mounting takes CAP_SYS_ADMIN, other users' "
 					  "files CAP_DAC_OVERRIDE");
+	fsetid = capng_have_capability(CAPNG_EFFECTIVE, CAP_FSETID) &&
+		 prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0) == 0;
 	for (i = 0; i <= CAP_LAST_CAP; i++) {
 		unsigned k = 0;
 
@@ -57,6 +65,8 @@ int vidas_identity_init(void)
 			capng_update(CAPNG_DROP,
 				     CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_INHERITABLE, i);
 	}
+	if (fsetid)
+		capng_update(CAPNG_ADD, CAPNG_PERMITTED, CAP_FSETID);
 	if (capng_apply(CAPNG_SELECT_CAPS) < 0)
 		return vidas_fail(-EPERM, "cannot drop capabilities");
 	umask(0);
@@ -82,6 +92,7 @@ static void own_umask(mode_t mask)
 }
 
 static _Thread_local bool assumed;
+static _Thread_local bool raised; /* CAP_FSETID */
 
 int vidas_identity_assume(fuse_req_t req, int dirfd, mode_t mode)
 {
@@ -199,17 +210,35 @@ void vidas_identity_assume_group(gid_t gid)
 	syscall(SYS_setfsgid, gid);
 }
 
-void vidas_identity_assume_member(fuse_req_t req, int fd)
+static void raise_fsetid(void)
 {
+	struct __user_cap_data_struct more[_LINUX_CAPABILITY_U32S_3];
+
+	memcpy(more, effective, sizeof(more));
+	more[CAP_TO_INDEX(CAP_FSETID)].effective |= CAP_TO_MASK(CAP_FSETID);
+	raised = caps(SYS_capset, more) == 0;
+}
+
+void vidas_identity_assume_changer(fuse_req_t req, int fd)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 	struct stat st;
 
-	if (fstat(fd, &st) == 0 && (st.st_mode & (S_ISGID | S_IXGRP)) == S_ISGID &&
-	    vidas_identity_member(req, st.st_gid))
-		vidas_identity_assume_group(st.st_gid);
+	if (fstat(fd, &st) < 0 || !(st.st_mode & (S_ISUID | S_ISGID)))
+		return;
+	/* Others have it in user namespaces of their own, where it does not count. */
+	if (fsetid && !ctx->uid && caller_has(ctx->pid, CAP_FSETID))
+		raise_fsetid();
+	else if ((st.st_mode & (S_ISGID | S_IXGRP)) == S_ISGID)
+		vidas_identity_assume_group(vidas_identity_member(req, st.st_gid) ? st.st_gid :
+										    ctx->gid);
 }
 
 void vidas_identity_resume(void)
 {
+	if (raised && caps(SYS_capset, effective))
+		vidas_log(VIDAS_LOG_ERR, "a thread does not lay CAP_FSETID down");
+	raised = false;
 	if (!assumed)
 		return;
 	syscall(SYS_setfsuid, 0);

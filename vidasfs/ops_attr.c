@@ -150,8 +150,9 @@ void vidas_op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_
 		return;
 	}
 	err = may_set(req, fd, to_set);
-	if (!err && (to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID | FUSE_SET_ATTR_SIZE)))
-		vidas_identity_assume_member(req, fd);
+	if (!err &&
+	    (!to_set || (to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID | FUSE_SET_ATTR_SIZE))))
+		vidas_identity_assume_changer(req, fd);
 	if (!err)
 		err = to_set ? set_attrs(n, fd, attr, to_set) : set_nothing(req, fd);
 	vidas_identity_resume();

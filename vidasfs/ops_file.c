@@ -224,7 +224,7 @@ static int open_ready(fuse_req_t req, struct vidas_node *n, int fd, struct fuse_
 		err = handle_new(n, fd, fi, err ? &generation : NULL, out);
 	}
 	if (!err && (fi->flags & O_TRUNC)) {
-		vidas_identity_assume_member(req, fd);
+		vidas_identity_assume_changer(req, fd);
 		err = vidas_file_cut(n, fd, 0);
 		vidas_identity_resume();
 	}
@@ -486,8 +486,11 @@ void vidas_op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, 
 
 	(void)ino;
 	err = fd < 0 ? fd : vidas_partial_whole(h, fd, req);
-	if (!err)
+	if (!err) {
+		vidas_identity_assume_changer(req, fd);
 		err = fallocate(fd, mode, offset, length) < 0 ? -errno : 0;
+		vidas_identity_resume();
+	}
 	fuse_reply_err(req, -err);
 }
 

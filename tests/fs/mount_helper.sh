@@ -48,6 +48,13 @@ if mount -t overlay -o "lowerdir=/usr/sbin,upperdir=$VIDAS_TMP/up,workdir=$VIDAS
 	ln -s "$helpers/mount.vidas" "$vidasfs" /usr/sbin/
 	mount -t vidas vidas:one "$v" -o "$opts"
 	same sub "$(ls "$v")"
+	findmnt -no OPTIONS "$v" | grep -q nosuid,nodev
+	umount "$v"
+	mount -t vidas vidas:one "$v" -o "$opts,allow_suid,allow_dev,strictatime"
+	mknod "$v/null" c 1 3
+	echo nothing >"$v/null"
+	rm "$v/null"
+	refuses any grep -E 'nosuid|nodev' <(findmnt -no OPTIONS "$v")
 	umount "$v"
 	umount -l /usr/sbin
 else

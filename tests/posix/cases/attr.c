@@ -218,13 +218,36 @@ static void privileges_written(void)
 			SAME(1, OK(pwrite(fd, "x", 1, 100)));
 		done();
 	}
-	/* Without the right to execute, sgid once meant mandatory locking: it stays. */
+	/* Without the right to execute, sgid once meant mandatory locking: who is of the group leaves it. */
+	for (int i = 0; i < 8; i++) {
+		gid_t gid = i % 2 ? 12345 : 1;
+
+		OK(fchownat(here, "f", i < 4 ? 1 : 12345, 1, 0));
+		OK(fchmodat(here, "f", 06666, 0));
+		if (as(12345, gid, 0, NULL)) {
+			fd = OK(openat(here, "f", O_RDWR));
+			if (i / 2 % 2)
+				OK(fallocate(fd, 0, 0, 8192));
+			else
+				OK(ftruncate(fd, 5));
+			done();
+		}
+		SAME(gid == 1 ? 02666 : 0666, bits("f"));
+	}
 	OK(fchmodat(here, "f", 02666, 0));
-	if (as(12345, 12345, 0, NULL)) {
+	if (as(12345, 1, 0, NULL)) {
 		OK(write(OK(openat(here, "f", O_WRONLY)), "x", 1));
 		done();
 	}
+	/* What deviates: who writes, nobody is told in passthrough, and without it is not asked. */
 	SAME(0666 | (bits("f") & S_ISGID), bits("f"));
+	/* By root all stay, but when root writes. */
+	OK(fchmodat(here, "f", 06777, 0));
+	fd = OK(openat(here, "f", O_RDWR));
+	OK(fallocate(fd, 0, 0, 8192));
+	OK(ftruncate(fd, 5));
+	close(OK(openat(here, "f", O_WRONLY | O_TRUNC)));
+	SAME(06777, bits("f"));
 	/* What makes a program's file capabilities. */
 	{
 		/* VFS_CAP_REVISION_2, cap_net_raw permitted */
