@@ -227,6 +227,8 @@ void vidas_node_resume(struct vidas_node *n);
 bool vidas_node_known(struct vidas_node *n); /* does the kernel have lookups of it? */
 void vidas_node_ref(struct vidas_node *n);
 void vidas_node_unref(struct vidas_node *n);
+/* Waits, not for long, until the memory of files that are gone has been given back. */
+void vidas_nodes_settle(void);
 /* Calls `each` with every node (referenced meanwhile), without a lock held. */
 void vidas_nodes_each(void (*each)(struct vidas_node *n));
 

@@ -6,7 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#define SETTLE_US 2000000
+
 struct vidas_shard vidas_shards[VIDAS_SHARDS];
+
+static _Atomic uint32_t leaving; /* large files whose memory is on its way back */
 
 int vidas_nodes_init(void)
 {
@@ -188,7 +192,7 @@ void vidas_node_ref(struct vidas_node *n)
 static void drop(struct vidas_node *n, uint64_t lookups, unsigned refs, unsigned fd_users)
 {
 	struct vidas_shard *s = vidas_shard_of(n->key.ino);
-	bool last;
+	bool last, large;
 	int fd = -1;
 
 	pthread_mutex_lock(&s->lock);
@@ -202,12 +206,31 @@ static void drop(struct vidas_node *n, uint64_t lookups, unsigned refs, unsigned
 			fd = vidas_fd_detach(n);
 	}
 	pthread_mutex_unlock(&s->lock);
-	if (last && atomic_load_explicit(&n->large, memory_order_relaxed))
+	large = last && atomic_load_explicit(&n->large, memory_order_relaxed);
+	if (large) {
+		atomic_fetch_add_explicit(&leaving, 1, memory_order_relaxed);
 		vidas_loop_step_aside();
+	}
 	if (fd >= 0)
 		close(fd);
 	if (last)
 		node_free(n);
+	if (large) {
+		atomic_fetch_sub_explicit(&leaving, 1, memory_order_release);
+		vidas_futex_wake(&leaving, INT_MAX);
+	}
+}
+
+void vidas_nodes_settle(void)
+{
+	int64_t deadline_us = vidas_now_us() + SETTLE_US;
+	uint32_t n;
+	int err = 0;
+
+	while (!err && (n = atomic_load_explicit(&leaving, memory_order_acquire)) != 0) {
+		vidas_loop_step_aside();
+		err = vidas_futex_wait(&leaving, n, deadline_us);
+	}
 }
 
 void vidas_node_forget(struct vidas_node *n, uint64_t lookups)

@@ -172,6 +172,7 @@ void vidas_op_statfs(fuse_req_t req, fuse_ino_t ino)
 	struct vidas_node *n = vidas_node_of(ino);
 	struct statvfs st;
 
+	vidas_nodes_settle();
 	if (vidas_node_is_list(n))
 		vidas_root_statfs(req);
 	else if (fstatvfs(n->key.branch->fd, &st) < 0)
