@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* What this process might use before it was placed. */
 static const cpu_set_t *allowed(void)
@@ -51,6 +52,41 @@ static int move(int pid, const cpu_set_t *cpus)
 	return err;
 }
 
+static int parent_of(int pid)
+{
+	char path[64], line[512] = "";
+	const char *after;
+	int parent = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	f = fopen(path, "re");
+	if (!f)
+		return 0;
+	after = fgets(line, sizeof(line), f) ? strrchr(line, ')') : NULL;
+	fclose(f);
+	return after && sscanf(after, ") %*c %d", &parent) == 1 ? parent : 0;
+}
+
+/* The process, and what it has started: who answers for a mount may be its child. */
+static int move_all(int pid, const cpu_set_t *cpus)
+{
+	int err = move(pid, cpus), child;
+	DIR *dir = err ? NULL : opendir("/proc");
+	struct dirent *e;
+
+	if (!err && !dir)
+		return -errno;
+	while (!err && (e = readdir(dir))) {
+		child = (int)strtol(e->d_name, NULL, 10);
+		if (child > 0 && parent_of(child) == pid)
+			err = move_all(child, cpus);
+	}
+	if (dir)
+		closedir(dir);
+	return err == -ENOENT ? 0 : err; /* it has ended */
+}
+
 int vidas_place(enum vidas_placement placement, const int *others, unsigned n)
 {
 	cpu_set_t here = *allowed(), there = here;
@@ -68,7 +104,7 @@ int vidas_place(enum vidas_placement placement, const int *others, unsigned n)
 	}
 	err = sched_setaffinity(0, sizeof(here), &here) ? -errno : 0;
 	for (unsigned i = 0; !err && i < n; i++)
-		err = move(others[i], &there);
+		err = move_all(others[i], &there);
 	return err;
 }
 

@@ -15,7 +15,8 @@ enum vidas_placement {
 	VIDAS_PLACE_FREE,     /* as the scheduler likes */
 };
 
-/* Moves this thread, and all threads of the other processes. -ENXIO there are not so many CPUs. */
+/* Moves this thread, and all threads of the other processes and of their children. -ENXIO there are not
+ * so many CPUs. */
 int vidas_place(enum vidas_placement placement, const int *others, unsigned n);
 
 /* For the end of a row's name: ", two CPUs", ", one CPU", "". */
