@@ -372,10 +372,13 @@ static void test_cut(void)
 {
 	struct vidas_object *o = api_create(one, "con", "cut", 0, 3 * 65536);
 	struct vidas_tree *t = NULL;
+	struct vidas *local = NULL;
 	char buf[65536] = { 0 };
 	int fd;
 
-	CU_ASSERT_EQUAL_FATAL(vidas_tree_attach(two, "con", 0, &t), 0);
+	/* A guest's programs have no trees. */
+	CU_ASSERT_EQUAL_FATAL(vidas_open(raw_local(&host, 2), &local), 0);
+	CU_ASSERT_EQUAL_FATAL(vidas_tree_attach(local, "con", 0, &t), 0);
 	CU_ASSERT_STRING_EQUAL(vidas_tree_name(t), "con");
 	CU_ASSERT_FALSE(vidas_tree_readonly(t));
 	CU_ASSERT_FALSE(vidas_tree_rooted(t));
@@ -390,6 +393,7 @@ static void test_cut(void)
 	CU_ASSERT_EQUAL(vidas_object_write(o, buf, 65536, sizeof(buf)), sizeof(buf));
 	close(fd);
 	CU_ASSERT_EQUAL(vidas_tree_leave(t), 0);
+	vidas_close(local);
 	CU_ASSERT_EQUAL(vidas_object_destroy(o), 0);
 }
 
@@ -474,6 +478,7 @@ static void expect_file(const char *path, const char *content)
 static void test_rooted(void)
 {
 	const struct vidas_admin_access list[] = { { 1, false }, { 3, true } };
+	struct vidas *local = NULL;
 	struct vidas_tree *t;
 	char root[300], url[400], path[400], buf[16] = "";
 	struct vidas_object *o, *none;
@@ -503,12 +508,14 @@ static void test_rooted(void)
 	expect_file(path, "thru the store");
 	/* What the store has is taken over once no writer may have changes. */
 	CU_ASSERT_EQUAL(vidas_object_leave(o), 0);
-	CU_ASSERT_EQUAL_FATAL(vidas_tree_attach(one, "rooted", 0, &t), 0);
+	CU_ASSERT_EQUAL_FATAL(vidas_open(raw_local(&host, 1), &local), 0);
+	CU_ASSERT_EQUAL_FATAL(vidas_tree_attach(local, "rooted", 0, &t), 0);
 	CU_ASSERT_TRUE(vidas_tree_rooted(t));
 	CU_ASSERT_EQUAL(vidas_tree_flush(t, "f", 0), 0);
 	put_file(path, "new! the store");
 	CU_ASSERT_EQUAL(vidas_tree_update(t, "f", 0), 0);
 	CU_ASSERT_EQUAL(vidas_tree_leave(t), 0);
+	vidas_close(local);
 	CU_ASSERT_EQUAL(vidas_container_attach(three, "rooted"), 0);
 	o = api_join(three, "rooted", "f", 0, 14);
 	CU_ASSERT_EQUAL(vidas_object_update(o), -EROFS);

@@ -6,10 +6,10 @@
 examples=$VIDAS_BUILD/examples
 cd "$VIDAS_TMP"
 
-as() { VIDAS_SOCKET=$run/domains/$1/sock "${@:2}"; }
+as() { VIDAS_SOCKET=$(domain_address "$1") "${@:2}"; }
 
 vidasd_start
-for id in 1 2 3; do domain_add $id; done
+for id in 1 2 3; do domain_add $id; domain_address $id >/dev/null; done
 
 # Listing 1, in either order of the two; 3 MB and a bit, one byte.
 head -c 3000001 /dev/urandom >big

@@ -3,6 +3,7 @@
 #   vidasd_start [OPTION...]    starts it (again); run directory $run, its pid $vidasd
 #   vidasd_stop, vidasd_kill    by SIGTERM, by SIGKILL
 #   domain_add ID               makes a domain
+#   domain_address ID           what its programs connect to; with VIDAS_TEST_TRANSPORT=xen that is an agent
 #   domain_mount ID DIR [OPT]   mounts its containers; OPT as in -o; the pid of its vidasfs: domain_pid DIR
 #   domain_umount DIR; domain_kill DIR (its vidasfs dies for good); worker_kill DIR (it dies, and goes on)
 #   admin ARG...                the vidas command as the host
@@ -34,6 +35,21 @@ vidasd_kill() {
 }
 
 domain_add() { admin domain add "$1" >/dev/null; }
+
+# A gate and an agent, joined by a socket in place of Xen's ring.
+domain_address() {
+	local dir=$VIDAS_TMP/xen$1
+	if [ "${VIDAS_TEST_TRANSPORT:-}" != xen ]; then
+		echo "$run/domains/$1/sock"
+		return
+	fi
+	if mkdir "$dir" 2>/dev/null; then
+		vidas-gate --run-dir "$run" --domain "$1" --link "socket:$dir/gate" >>"$VIDAS_TMP/xen.log" 2>&1 &
+		vidas-agent --socket "$dir/agent" --link "socket:$dir/gate" >>"$VIDAS_TMP/xen.log" 2>&1 &
+		wait_for 10 test -S "$dir/agent"
+	fi
+	echo "xen:$dir/agent"
+}
 
 domain_mount() {
 	mkdir -p "$2"
