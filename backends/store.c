@@ -325,6 +325,22 @@ int vidas_store_set_attrs(struct vidas_store *s, const char *key,
 	return err ? err : (int)done("set_attrs", vidas_layer_set_attrs(&s->top, key, attrs));
 }
 
+int vidas_store_link(struct vidas_store *s, const char *from, const char *to,
+		     const struct vidas_backend_link *link, struct vidas_backend_version *now)
+{
+	struct vidas_backend_link copy = *link;
+	int err = begin("link", from, false);
+
+	if (!err)
+		err = begin("link", to, false);
+	copy.version = version(link->version);
+	copy.expect = version(link->expect);
+	if (!err && (!version_ok(link->version) || !version_ok(link->expect) ||
+		     (copy.expect && link->must_not_exist)))
+		err = vidas_fail(-EINVAL, "link: that is not what a key can be expected to have");
+	return err ? err : (int)done("link", vidas_layer_link(&s->top, from, to, &copy, now));
+}
+
 void vidas_store_describe(struct vidas_store *s,
 			  void (*say)(void *arg, const char *what, const char *how), void *arg)
 {

@@ -47,6 +47,8 @@ ssize_t vidas_store_put_range(struct vidas_store *s, const char *key, uint64_t o
 			      struct vidas_backend_version *now);
 int vidas_store_set_attrs(struct vidas_store *s, const char *key,
 			  const struct vidas_backend_stat *attrs);
+int vidas_store_link(struct vidas_store *s, const char *from, const char *to,
+		     const struct vidas_backend_link *link, struct vidas_backend_version *now);
 
 /* The puts of `key`, and of what is below it ("" all), that are under way now: bytes that are sent, as
  * far as the backend tells, and of how many. 0, or -ENOENT none is. */

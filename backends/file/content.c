@@ -184,33 +184,10 @@ static int set_attrs(const struct vidas_backend *be, int dir, const char *name, 
 	return 0;
 }
 
-/* Where the file system cannot rename without replacing, a second link does it. */
-static int rename_new(int dir, const char *temp, const char *name)
-{
-	if (renameat2(dir, temp, dir, name, RENAME_NOREPLACE) == 0)
-		return 0;
-	if (errno != EINVAL && errno != ENOSYS)
-		return -errno;
-	if (linkat(dir, temp, dir, name, 0) < 0)
-		return -errno;
-	return unlinkat(dir, temp, 0) < 0 ? -errno : 0;
-}
-
-/* May the put go ahead? Asked before anything is written, and again under the lock. */
+/* Asked before anything is written, and again under the lock. */
 static int put_check(int dir, const char *name, const struct vidas_backend_put *put)
 {
-	struct stat st;
-
-	if (put->expect) {
-		int err = vidas_file_version_check(dir, name, put->expect);
-
-		return err == -ENOENT ? -ESTALE : err;
-	}
-	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT ? 0 : -errno;
-	if (put->must_not_exist)
-		return -EEXIST;
-	return S_ISDIR(st.st_mode) ? -EISDIR : 0;
+	return vidas_file_replace_check(dir, name, put->expect, put->must_not_exist);
 }
 
 /* Puts the whole temporary file in the place of `name`. */
@@ -223,10 +200,8 @@ static int put_place(struct vidas_backend *be, const char *key, int dir, const c
 
 	vidas_file_lock(be, key);
 	err = put_check(dir, name, put);
-	if (!err && put->must_not_exist)
-		err = rename_new(dir, temp, name);
-	else if (!err && renameat(dir, temp, dir, name) < 0)
-		err = -errno;
+	if (!err)
+		err = vidas_file_place(dir, temp, name, put->must_not_exist);
 	/* The rename changed it once more. */
 	if (!err && fstat(fd, &st) < 0)
 		err = -errno;

@@ -291,7 +291,7 @@ static int file_open(const struct vidas_backend_host *host, const char *text,
 	be->root_id = st.st_ino ^ (uint64_t)st.st_dev << 40;
 	be->owners = capng_have_capability(CAPNG_EFFECTIVE, CAP_CHOWN);
 	*caps = VIDAS_BACKEND_CONDITIONAL | VIDAS_BACKEND_RANGED_PUT | VIDAS_BACKEND_DIRECTORIES |
-		VIDAS_BACKEND_SYMLINKS | VIDAS_BACKEND_ATTRIBUTES;
+		VIDAS_BACKEND_SYMLINKS | VIDAS_BACKEND_ATTRIBUTES | VIDAS_BACKEND_LINKS;
 	*out = be;
 out:
 	free(url);
@@ -328,6 +328,7 @@ const struct vidas_backend_ops vidas_backend_file = {
 	.rename = vidas_file_rename,
 	.put_range = vidas_file_put_range,
 	.set_attrs = file_set_attrs,
+	.link = vidas_file_link,
 };
 
 #ifdef VIDAS_BACKEND_MODULE

@@ -38,6 +38,12 @@ int vidas_file_stat(const struct vidas_backend *be, const struct stat *from,
 int vidas_file_set_attrs_at(const struct vidas_backend *be, int dir, const char *name,
 			    const struct vidas_backend_stat *attrs);
 
+/* May `name` be replaced, under the guards of a put or link? -ESTALE, -EEXIST, -EISDIR. */
+int vidas_file_replace_check(int dir, const char *name, const struct vidas_backend_version *expect,
+			     int must_not_exist);
+/* Gives the temporary file its name; with must_not_exist only if nobody else has it. */
+int vidas_file_place(int dir, const char *temp, const char *name, int must_not_exist);
+
 /* The calls, see <vidas/backend.h>. content.c: */
 ssize_t vidas_file_get(struct vidas_backend *be, const char *key, uint64_t offset,
 		       const struct iovec *iov, int iovcnt,
@@ -60,5 +66,7 @@ int vidas_file_rmdir(struct vidas_backend *be, const char *key);
 int vidas_file_symlink(struct vidas_backend *be, const char *key, const char *target);
 ssize_t vidas_file_readlink(struct vidas_backend *be, const char *key, char *target, size_t size);
 int vidas_file_rename(struct vidas_backend *be, const char *from, const char *to);
+int vidas_file_link(struct vidas_backend *be, const char *from, const char *to,
+		    const struct vidas_backend_link *link, struct vidas_backend_version *now);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Names: remove, list, directories, symlinks, rename. */
+/* Names: remove, list, directories, symlinks, rename, link. */
 #include "backends/file/file.h"
 
 #include <dirent.h>
@@ -12,6 +12,37 @@
 
 #define LEFTOVER_SECONDS 3600 /* when list removes what a crash left */
 #define RMDIR_SECONDS	 2    /* when rmdir does, as else the directory could not go */
+
+int vidas_file_replace_check(int dir, const char *name, const struct vidas_backend_version *expect,
+			     int must_not_exist)
+{
+	struct stat st;
+
+	if (expect) {
+		int err = vidas_file_version_check(dir, name, expect);
+
+		return err == -ENOENT ? -ESTALE : err;
+	}
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (must_not_exist)
+		return -EEXIST;
+	return S_ISDIR(st.st_mode) ? -EISDIR : 0;
+}
+
+int vidas_file_place(int dir, const char *temp, const char *name, int must_not_exist)
+{
+	if (!must_not_exist)
+		return renameat(dir, temp, dir, name) < 0 ? -errno : 0;
+	if (renameat2(dir, temp, dir, name, RENAME_NOREPLACE) == 0)
+		return 0;
+	/* Where the file system cannot rename without replacing, a second link does it. */
+	if (errno != EINVAL && errno != ENOSYS)
+		return -errno;
+	if (linkat(dir, temp, dir, name, 0) < 0)
+		return -errno;
+	return unlinkat(dir, temp, 0) < 0 ? -errno : 0;
+}
 
 int vidas_file_remove(struct vidas_backend *be, const char *key,
 		      const struct vidas_backend_version *expect)
@@ -197,6 +228,84 @@ int vidas_file_rename(struct vidas_backend *be, const char *from, const char *to
 out:
 	if (new_dir >= 0)
 		close(new_dir);
+	close(dir);
+	return err;
+}
+
+/* The file that is to have one more name; 1: it has that name already. */
+static int link_check(int dir, const char *name, int new_dir, const char *new_name,
+		      const struct vidas_backend_link *link, struct stat *st)
+{
+	struct stat there;
+
+	if (fstatat(dir, name, st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	if (!S_ISREG(st->st_mode))
+		return S_ISDIR(st->st_mode) ? -EISDIR : -EINVAL;
+	if (fstatat(new_dir, new_name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    there.st_ino == st->st_ino && there.st_dev == st->st_dev)
+		return 1;
+	if (link->version)
+		return vidas_file_version_check(dir, name, link->version);
+	return 0;
+}
+
+/* A rename over another name of the same file does nothing, and link_check() has seen to that. */
+static int link_place(int dir, const char *name, int new_dir, const char *new_name,
+		      const struct vidas_backend_link *link, const struct stat *st)
+{
+	char temp[VIDAS_TEMP_BYTES];
+	struct stat now;
+	int err;
+
+	err = vidas_file_replace_check(new_dir, new_name, link->expect, link->must_not_exist);
+	if (err)
+		return err;
+	vidas_temp_name(temp);
+	if (linkat(dir, name, new_dir, temp, 0) < 0)
+		return -errno;
+	/* Who is not of this process knows no locks of ours. */
+	if (fstatat(new_dir, temp, &now, AT_SYMLINK_NOFOLLOW) < 0)
+		err = -errno;
+	else if (now.st_ino != st->st_ino || now.st_size != st->st_size ||
+		 now.st_mtim.tv_sec != st->st_mtim.tv_sec ||
+		 now.st_mtim.tv_nsec != st->st_mtim.tv_nsec)
+		err = -ESTALE;
+	if (!err)
+		err = vidas_file_place(new_dir, temp, new_name, link->must_not_exist);
+	if (err)
+		(void)unlinkat(new_dir, temp, 0);
+	return err;
+}
+
+int vidas_file_link(struct vidas_backend *be, const char *from, const char *to,
+		    const struct vidas_backend_link *link, struct vidas_backend_version *now)
+{
+	const char *name, *new_name;
+	int dir = vidas_file_parent(be, from, false, &name), new_dir, err;
+	struct stat st;
+
+	if (dir < 0)
+		return dir;
+	new_dir = vidas_file_parent(be, to, true, &new_name);
+	if (new_dir < 0) {
+		close(dir);
+		return new_dir;
+	}
+	vidas_file_lock_two(be, from, to);
+	err = link_check(dir, name, new_dir, new_name, link, &st);
+	if (!err)
+		err = link_place(dir, name, new_dir, new_name, link, &st);
+	else if (err == 1)
+		err = 0;
+	if (!err && fstatat(new_dir, new_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		err = -errno;
+	vidas_file_unlock_two(be, from, to);
+	if (!err)
+		err = vidas_beneath_sync(new_dir);
+	if (!err && now)
+		vidas_file_version(&st, now);
+	close(new_dir);
 	close(dir);
 	return err;
 }

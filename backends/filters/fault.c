@@ -155,6 +155,12 @@ static int fault_set_attrs(struct vidas_backend *be, const char *key,
 	CALL(be, VIDAS_OP_SET_ATTRS, int, vidas_layer_set_attrs(&be->next, key, attrs));
 }
 
+static int fault_link(struct vidas_backend *be, const char *from, const char *to,
+		      const struct vidas_backend_link *link, struct vidas_backend_version *now)
+{
+	CALL(be, VIDAS_OP_LINK, int, vidas_layer_link(&be->next, from, to, link, now));
+}
+
 static const struct vidas_backend_ops fault_ops = {
 	.struct_size = sizeof(struct vidas_backend_ops),
 	.api_version = VIDAS_BACKEND_API,
@@ -172,6 +178,7 @@ static const struct vidas_backend_ops fault_ops = {
 	.rename = fault_rename,
 	.put_range = fault_put_range,
 	.set_attrs = fault_set_attrs,
+	.link = fault_link,
 	.describe = vidas_filter_pass_describe,
 };
 

@@ -28,6 +28,7 @@ const char *const vidas_filter_op_name[VIDAS_OPS] = {
 	[VIDAS_OP_RENAME] = "rename",
 	[VIDAS_OP_PUT_RANGE] = "put_range",
 	[VIDAS_OP_SET_ATTRS] = "set_attrs",
+	[VIDAS_OP_LINK] = "link",
 };
 
 static const struct vidas_filter *find(const char *name)

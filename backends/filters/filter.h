@@ -83,6 +83,7 @@ enum vidas_filter_op {
 	VIDAS_OP_RENAME,
 	VIDAS_OP_PUT_RANGE,
 	VIDAS_OP_SET_ATTRS,
+	VIDAS_OP_LINK,
 	VIDAS_OPS
 };
 extern const char *const vidas_filter_op_name[VIDAS_OPS];
@@ -132,6 +133,13 @@ static inline int vidas_layer_set_attrs(const struct vidas_layer *l, const char 
 					const struct vidas_backend_stat *attrs)
 {
 	return l->ops.set_attrs ? l->ops.set_attrs(l->be, key, attrs) : -EOPNOTSUPP;
+}
+
+static inline int vidas_layer_link(const struct vidas_layer *l, const char *from, const char *to,
+				   const struct vidas_backend_link *link,
+				   struct vidas_backend_version *now)
+{
+	return l->ops.link ? l->ops.link(l->be, from, to, link, now) : -EOPNOTSUPP;
 }
 
 #endif

@@ -85,6 +85,12 @@ static int pass_set_attrs(struct vidas_backend *be, const char *key,
 	return vidas_layer_set_attrs(&be->next, key, attrs);
 }
 
+static int pass_link(struct vidas_backend *be, const char *from, const char *to,
+		     const struct vidas_backend_link *link, struct vidas_backend_version *now)
+{
+	return vidas_layer_link(&be->next, from, to, link, now);
+}
+
 void vidas_filter_pass_describe(struct vidas_backend *be,
 				void (*say)(void *arg, const char *what, const char *how),
 				void *arg)
@@ -110,5 +116,6 @@ const struct vidas_backend_ops vidas_filter_pass = {
 	.rename = pass_rename,
 	.put_range = pass_put_range,
 	.set_attrs = pass_set_attrs,
+	.link = pass_link,
 	.describe = vidas_filter_pass_describe,
 };

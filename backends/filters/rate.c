@@ -169,6 +169,13 @@ static int rate_set_attrs(struct vidas_backend *be, const char *key,
 	return vidas_layer_set_attrs(&be->next, key, attrs);
 }
 
+static int rate_link(struct vidas_backend *be, const char *from, const char *to,
+		     const struct vidas_backend_link *link, struct vidas_backend_version *now)
+{
+	begin(be);
+	return vidas_layer_link(&be->next, from, to, link, now);
+}
+
 static const struct vidas_backend_ops rate_ops = {
 	.struct_size = sizeof(struct vidas_backend_ops),
 	.api_version = VIDAS_BACKEND_API,
@@ -186,6 +193,7 @@ static const struct vidas_backend_ops rate_ops = {
 	.rename = rate_rename,
 	.put_range = rate_put_range,
 	.set_attrs = rate_set_attrs,
+	.link = rate_link,
 	.describe = vidas_filter_pass_describe,
 };
 

@@ -192,6 +192,12 @@ static int retry_set_attrs(struct vidas_backend *be, const char *key,
 	CALL(be, "set_attrs", int, vidas_layer_set_attrs(&be->next, key, attrs));
 }
 
+static int retry_link(struct vidas_backend *be, const char *from, const char *to,
+		      const struct vidas_backend_link *link, struct vidas_backend_version *now)
+{
+	CALL(be, "link", int, vidas_layer_link(&be->next, from, to, link, now));
+}
+
 /* A listing may fail half-way: it is gathered first, so that nothing is told twice. */
 struct gathered {
 	struct {
@@ -264,6 +270,7 @@ static const struct vidas_backend_ops retry_ops = {
 	.rename = retry_rename,
 	.put_range = retry_put_range,
 	.set_attrs = retry_set_attrs,
+	.link = retry_link,
 	.describe = vidas_filter_pass_describe,
 };
 

@@ -181,6 +181,12 @@ static int stats_set_attrs(struct vidas_backend *be, const char *key,
 	CALL(be, VIDAS_OP_SET_ATTRS, int, vidas_layer_set_attrs(&be->next, key, attrs), 0);
 }
 
+static int stats_link(struct vidas_backend *be, const char *from, const char *to,
+		      const struct vidas_backend_link *link, struct vidas_backend_version *now)
+{
+	CALL(be, VIDAS_OP_LINK, int, vidas_layer_link(&be->next, from, to, link, now), 0);
+}
+
 static void stats_describe(struct vidas_backend *be,
 			   void (*say)(void *arg, const char *what, const char *how), void *arg)
 {
@@ -209,6 +215,7 @@ static const struct vidas_backend_ops stats_ops = {
 	.rename = stats_rename,
 	.put_range = stats_put_range,
 	.set_attrs = stats_set_attrs,
+	.link = stats_link,
 	.describe = stats_describe,
 };
 

@@ -93,21 +93,27 @@ ssize_t vidas_nfs_get(struct vidas_backend *be, const char *key, uint64_t offset
 	return err ? err : ret;
 }
 
+int vidas_nfs_replace_check(const struct vidas_backend *be, int found,
+			    const struct vidas_nfs_node *last,
+			    const struct vidas_backend_version *expect, int must_not_exist)
+{
+	if (expect) {
+		if (found == -ENOENT)
+			return -ESTALE;
+		return found || vidas_nfs_version_is(be, &last->attr, expect) ? found : -ESTALE;
+	}
+	if (found)
+		return found == -ENOENT ? 0 : found;
+	if (must_not_exist)
+		return -EEXIST;
+	return last->attr.type == VIDAS_BACKEND_DIRECTORY ? -EISDIR : 0;
+}
+
 /* May the put go ahead, with what find() gave? */
 static int put_check(struct vidas_backend *be, const struct vidas_backend_put *put, int found,
 		     const struct vidas_nfs_node *last)
 {
-	if (put->expect) {
-		if (found == -ENOENT)
-			return -ESTALE;
-		return found || vidas_nfs_version_is(be, &last->attr, put->expect) ? found :
-										     -ESTALE;
-	}
-	if (found)
-		return found == -ENOENT ? 0 : found;
-	if (put->must_not_exist)
-		return -EEXIST;
-	return last->attr.type == VIDAS_BACKEND_DIRECTORY ? -EISDIR : 0;
+	return vidas_nfs_replace_check(be, found, last, put->expect, put->must_not_exist);
 }
 
 /* Mode, owner and mtime of new content: as given, else as they were, else the usual. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Names: stat, remove, list, directories, symlinks, rename. */
+/* Names: stat, remove, list, directories, symlinks, rename, link. */
 #include "backends/nfs/nfs.h"
 
 #include <errno.h>
@@ -273,6 +273,65 @@ int vidas_nfs_rename(struct vidas_backend *be, const char *from, const char *to)
 	if (err)
 		return err;
 	AGAIN(be, err, rename_once(be, from, to));
+	vidas_nfs_unlock_two(be, from, to);
+	return err;
+}
+
+/* One more name of what `node` is: beside the old one first, if that is to be replaced. */
+static int link_place(struct vidas_backend *be, const struct vidas_nfs_node *node,
+		      const struct vidas_nfs_fh *dir, const char *name, bool replace)
+{
+	struct vidas_nfs_temp temp;
+	int err;
+
+	if (!replace)
+		return be->dialect->link(be, &node->fh, dir, name);
+	vidas_nfs_temp_new(&temp);
+	err = be->dialect->link(be, &node->fh, dir, temp.name);
+	if (!err) {
+		err = be->dialect->rename(be, dir, temp.name, dir, name, &node->fh, NULL);
+		if (err && err != -ETIMEDOUT)
+			(void)be->dialect->remove(be, dir, temp.name);
+	}
+	vidas_nfs_temp_release(&temp);
+	return err;
+}
+
+static int link_once(struct vidas_backend *be, const char *from, const char *to,
+		     const struct vidas_backend_link *link, struct vidas_backend_version *now)
+{
+	struct vidas_nfs_node parent, node, new_parent, there;
+	const char *name;
+	int found, err = vidas_nfs_find(be, from, &parent, &node, NULL);
+
+	if (err)
+		return err;
+	if (node.attr.type != VIDAS_BACKEND_FILE)
+		return node.attr.type == VIDAS_BACKEND_DIRECTORY ? -EISDIR : -EINVAL;
+	found = vidas_nfs_find_made(be, to, &new_parent, &there, &name);
+	if (found || !vidas_nfs_fh_same(&node.fh, &there.fh)) {
+		if (link->version && !vidas_nfs_version_is(be, &node.attr, link->version))
+			return -ESTALE;
+		err = vidas_nfs_replace_check(be, found, &there, link->expect,
+					      link->must_not_exist);
+		if (!err)
+			err = link_place(be, &node, &new_parent.fh, name, found == 0);
+		if (!err)
+			err = be->dialect->getattr(be, &node.fh, &node.attr);
+	}
+	if (!err && now)
+		vidas_nfs_version(be, &node.attr, now);
+	return err;
+}
+
+int vidas_nfs_link(struct vidas_backend *be, const char *from, const char *to,
+		   const struct vidas_backend_link *link, struct vidas_backend_version *now)
+{
+	int err = vidas_nfs_lock_two(be, from, to);
+
+	if (err)
+		return err;
+	AGAIN(be, err, link_once(be, from, to, link, now));
 	vidas_nfs_unlock_two(be, from, to);
 	return err;
 }

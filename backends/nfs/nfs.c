@@ -416,7 +416,7 @@ static int backend_open(const struct vidas_backend_host *host, const char *text,
 	}
 	be->root_id = hash(hash(UINT64_C(0xcbf29ce484222325), be->server), be->path);
 	*caps = VIDAS_BACKEND_CONDITIONAL | VIDAS_BACKEND_RANGED_PUT | VIDAS_BACKEND_DIRECTORIES |
-		VIDAS_BACKEND_SYMLINKS | VIDAS_BACKEND_ATTRIBUTES;
+		VIDAS_BACKEND_SYMLINKS | VIDAS_BACKEND_ATTRIBUTES | VIDAS_BACKEND_LINKS;
 	*out = be;
 	return 0;
 }
@@ -441,4 +441,5 @@ const struct vidas_backend_ops vidas_nfs_ops = {
 	.rename = vidas_nfs_rename,
 	.put_range = vidas_nfs_put_range,
 	.set_attrs = vidas_nfs_set_attrs,
+	.link = vidas_nfs_link,
 };

@@ -252,6 +252,8 @@ int vidas_nfs_rmdir(struct vidas_backend *be, const char *key);
 int vidas_nfs_symlink(struct vidas_backend *be, const char *key, const char *target);
 ssize_t vidas_nfs_readlink(struct vidas_backend *be, const char *key, char *target, size_t size);
 int vidas_nfs_rename(struct vidas_backend *be, const char *from, const char *to);
+int vidas_nfs_link(struct vidas_backend *be, const char *from, const char *to,
+		   const struct vidas_backend_link *link, struct vidas_backend_version *now);
 
 /* content.c -------------------------------------------------------------------------------------- */
 
@@ -263,6 +265,10 @@ int vidas_nfs_put(struct vidas_backend *be, const char *key, const struct vidas_
 		  struct vidas_backend_version *now);
 ssize_t vidas_nfs_put_range(struct vidas_backend *be, const char *key, uint64_t offset,
 			    const struct iovec *iov, int iovcnt, struct vidas_backend_version *now);
+/* May what find() gave be replaced, under the guards of a put or link? `found` is what it returned. */
+int vidas_nfs_replace_check(const struct vidas_backend *be, int found,
+			    const struct vidas_nfs_node *last,
+			    const struct vidas_backend_version *expect, int must_not_exist);
 int vidas_nfs_set_attrs(struct vidas_backend *be, const char *key,
 			const struct vidas_backend_stat *attrs);
 /* Sets them at a handle; who must not give files away goes on without. */

@@ -46,6 +46,7 @@ enum vidas_backend_cap {
 	VIDAS_BACKEND_SYMLINKS = 1u << 3,    /* has symlink; stat and list tell them apart */
 	/* keeps mode, uid, gid and mtime given to put: those that `valid` of stat then names */
 	VIDAS_BACKEND_ATTRIBUTES = 1u << 4,
+	VIDAS_BACKEND_LINKS = 1u << 5, /* has link */
 };
 
 /* What tells one content of a key from another: an ETag, a change attribute. Opaque bytes. */
@@ -90,6 +91,15 @@ struct vidas_backend_put {
 	/* If not NULL: bytes are added as they are sent, for who looks on; what is sent again is
 	 * taken back before. */
 	_Atomic uint64_t *moved;
+};
+
+/* Everything about one more name of a file. */
+struct vidas_backend_link {
+	/* The file must have this version, else -ESTALE; NULL: whatever it has. */
+	const struct vidas_backend_version *version;
+	/* Of the new name: as in struct vidas_backend_put. */
+	const struct vidas_backend_version *expect;
+	int must_not_exist;
 };
 
 /* Ways of the host that a backend may use; lives as long as the backend. */
@@ -176,6 +186,15 @@ struct vidas_backend_ops {
 	 * for each ("checksums", "CRC32C on PUT and GET"). May ask the server what it can do. */
 	void (*describe)(struct vidas_backend *be,
 			 void (*say)(void *arg, const char *what, const char *how), void *arg);
+	/*
+	 * Makes `to` one more name of the file `from`: from then on they are one, bytes, attributes and
+	 * version, until a put or a removal takes one of the names away from the other, which may change
+	 * the version of the other. Making a name may change the version, too; *now (if not NULL) is that of both.
+	 * `to` is replaced atomically, missing directories above it are made; 0 if it is that file already.
+	 * -EINVAL, -EISDIR `from` is no file; -EMLINK, -EPERM, -EXDEV it cannot have one more name.
+	 */
+	int (*link)(struct vidas_backend *be, const char *from, const char *to,
+		    const struct vidas_backend_link *link, struct vidas_backend_version *now);
 	/* New fields are only added at the end. */
 };
 

@@ -288,6 +288,83 @@ static void renames_directories(void)
 	CHECK_EQ(suite_holds_text(suite_key("empty/b/file"), "one"), true);
 }
 
+static int link_if(const char *from, const char *to, const struct vidas_backend_version *version,
+		   const struct vidas_backend_version *expect, bool must_not_exist,
+		   struct vidas_backend_version *now)
+{
+	const struct vidas_backend_link link = { .version = version,
+						 .expect = expect,
+						 .must_not_exist = must_not_exist };
+
+	return vidas_store_link(suite_store, from, to, &link, now);
+}
+
+static bool has_version(const char *key, const struct vidas_backend_version *version)
+{
+	struct vidas_backend_stat st = { 0 };
+
+	return vidas_store_stat(suite_store, key, &st) == 0 &&
+	       suite_version_same(&st.version, version);
+}
+
+static int count_each(void *arg, const char *name, const struct vidas_backend_stat *st)
+{
+	(void)name;
+	(void)st;
+	++*(int *)arg;
+	return 0;
+}
+
+/* Two names of one file have one version; a put takes them apart. */
+static void links(void)
+{
+	const char *a = suite_key("a"), *b = suite_key("new/dir/b"), *c = suite_key("c");
+	struct vidas_backend_version now = { 0 };
+	struct vidas_backend_stat st;
+	int entries = 0;
+
+	CHECK_EQ(suite_put_text(a, "one"), 0);
+	CHECK_EQ(link_if(a, b, NULL, NULL, true, &now), 0);
+	CHECK_EQ(suite_holds_text(b, "one"), true);
+	CHECK_EQ(has_version(a, &now) && has_version(b, &now), true);
+	CHECK_EQ(link_if(a, b, NULL, NULL, true, NULL), 0); /* it is already */
+	CHECK_EQ(suite_put_text(c, "other"), 0);
+	CHECK_EQ(link_if(b, c, NULL, NULL, false, &now), 0);
+	CHECK_EQ(suite_holds_text(c, "one"), true);
+	CHECK_EQ(has_version(a, &now) && has_version(c, &now), true);
+	CHECK_EQ(vidas_store_remove(suite_store, a, NULL), 0);
+	CHECK_EQ(vidas_store_stat(suite_store, a, &st), -ENOENT);
+	CHECK_EQ(suite_holds_text(b, "one") && suite_holds_text(c, "one"), true);
+	CHECK_EQ(suite_put_text(b, "two"), 0);
+	CHECK_EQ(suite_holds_text(c, "one"), true);
+	CHECK_EQ(vidas_store_list(suite_store, suite_key("new/dir"), count_each, &entries), 0);
+	CHECK_EQ(entries, 1); /* nothing temporary */
+	CHECK_EQ(link_if(suite_key("none"), a, NULL, NULL, false, NULL), -ENOENT);
+	CHECK_EQ(link_if(suite_key("new"), a, NULL, NULL, false, NULL), -EISDIR);
+	CHECK_EQ(link_if(c, suite_key("new"), NULL, NULL, false, NULL), -EISDIR);
+	CHECK_EQ(link_if(c, suite_key("b"), NULL, NULL, true, NULL), 0);
+}
+
+static void links_guarded(void)
+{
+	const char *a = suite_key("a"), *b = suite_key("b");
+	struct vidas_backend_version old, now, there;
+
+	CHECK_EQ(suite_put_if(a, "old", NULL, true, &old), 0);
+	CHECK_EQ(suite_put_if(a, "one", &old, false, &now), 0);
+	CHECK_EQ(suite_put_if(b, "mine", NULL, true, &there), 0);
+	CHECK_EQ(link_if(a, b, NULL, NULL, true, NULL), -EEXIST);
+	CHECK_EQ(link_if(a, b, NULL, &old, false, NULL), -ESTALE);
+	CHECK_EQ(link_if(a, b, &old, &there, false, NULL), -ESTALE);
+	CHECK_EQ(link_if(a, suite_key("c"), &now, &there, false, NULL), -ESTALE);
+	CHECK_EQ(suite_holds_text(b, "mine"), true);
+	CHECK_EQ(link_if(a, b, &now, &there, false, &now), 0);
+	CHECK_EQ(suite_holds_text(b, "one"), true);
+	/* Whoever asks again, as no answer came, has the old versions in hand. */
+	CHECK_EQ(link_if(a, b, &old, &there, false, &there), 0);
+	CHECK_EQ(suite_version_same(&there, &now), true);
+}
+
 /* What a root has not got is answered so, and in words. */
 static void lacking(void)
 {
@@ -301,6 +378,8 @@ static void lacking(void)
 	}
 	if (!(suite_caps & VIDAS_BACKEND_DIRECTORIES))
 		CHECK_EQ(vidas_store_mkdir(suite_store, key, NULL), -EOPNOTSUPP);
+	if (!(suite_caps & VIDAS_BACKEND_LINKS))
+		CHECK_EQ(link_if(key, suite_key("y"), NULL, NULL, true, NULL), -EOPNOTSUPP);
 	if (!(suite_caps & VIDAS_BACKEND_RANGED_PUT))
 		CHECK_EQ(vidas_store_put_range(suite_store, key, 0, NULL, 0, NULL), -EOPNOTSUPP);
 	CHECK_EQ(strncmp(suite_url, vidas_store_url(suite_store), strcspn(suite_url, ":")), 0);
@@ -320,6 +399,8 @@ const struct suite_case suite_names[] = {
 	  symlinks_and_files },
 	{ "rename", VIDAS_BACKEND_DIRECTORIES, renames },
 	{ "rename-directories", VIDAS_BACKEND_DIRECTORIES, renames_directories },
+	{ "link", VIDAS_BACKEND_LINKS, links },
+	{ "link-guarded", VIDAS_BACKEND_LINKS | VIDAS_BACKEND_CONDITIONAL, links_guarded },
 	{ "lacking", 0, lacking },
 	{ 0 },
 };
