@@ -273,6 +273,24 @@ static bool check_links(struct test *t)
 	return true;
 }
 
+static bool check_names_of_one(struct test *t)
+{
+	const struct vidas_backend_link link = { .must_not_exist = 1 };
+	char name[96];
+	int err;
+
+	snprintf(name, sizeof(name), "%s/again", t->dir);
+	err = vidas_store_link(t->store, t->file, name, &link, NULL);
+	if (err == -EOPNOTSUPP || err == -EPERM) {
+		good(t, "hard links", "none: each name is a file of its own, and a rename a copy");
+		return true;
+	}
+	if (!expect(t, "hard links", err, 0))
+		return false;
+	good(t, "hard links", "kept");
+	return true;
+}
+
 static bool check_attributes(struct test *t)
 {
 	struct vidas_backend_stat st;
@@ -320,9 +338,9 @@ static bool clean_up(struct test *t)
 /* Reading alone is something too: then it is said which half works. */
 static void check_all(struct test *t)
 {
-	static bool (*const checks[])(struct test * t) = { check_throughput, check_conditions,
-							   check_names, check_links,
-							   check_attributes };
+	static bool (*const checks[])(struct test * t) = { check_throughput,   check_conditions,
+							   check_names,	       check_links,
+							   check_names_of_one, check_attributes };
 	char text[1200];
 
 	if (!check_reach(t) || !check_list(t))

@@ -115,6 +115,7 @@ int vidas_file_stat(const struct vidas_backend *be, const struct stat *from,
 		.mode = from->st_mode & 07777,
 		.uid = from->st_uid,
 		.gid = from->st_gid,
+		.links = from->st_nlink < UINT32_MAX ? (uint32_t)from->st_nlink : UINT32_MAX,
 		.mtime = from->st_mtim,
 	};
 

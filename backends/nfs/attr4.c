@@ -10,8 +10,8 @@
 #define BIT(n) (UINT32_C(1) << ((n) % 32))
 
 #define WORD0 (BIT(FATTR4_TYPE) | BIT(FATTR4_CHANGE) | BIT(FATTR4_SIZE) | BIT(FATTR4_FILEID))
-#define WORD1                                                             \
-	(BIT(FATTR4_MODE) | BIT(FATTR4_OWNER) | BIT(FATTR4_OWNER_GROUP) | \
+#define WORD1                                                                                    \
+	(BIT(FATTR4_MODE) | BIT(FATTR4_NUMLINKS) | BIT(FATTR4_OWNER) | BIT(FATTR4_OWNER_GROUP) | \
 	 BIT(FATTR4_TIME_METADATA) | BIT(FATTR4_TIME_MODIFY))
 
 static uint32_t asked_words[2] = { WORD0, WORD1 };
@@ -142,6 +142,8 @@ int vidas_nfs4_attr(const fattr4 *from, struct vidas_nfs_attr *to, bool *known)
 		to->fileid = take64(&r);
 	if (has(&r, FATTR4_MODE))
 		to->mode = take32(&r) & 07777;
+	if (has(&r, FATTR4_NUMLINKS))
+		to->links = take32(&r);
 	if (has(&r, FATTR4_OWNER))
 		to->owner = take_owner(&r, &to->uid);
 	if (has(&r, FATTR4_OWNER_GROUP))

@@ -252,6 +252,7 @@ int vidas_nfs_stat_of(const struct vidas_backend *be, const struct vidas_nfs_att
 		.mode = from->mode,
 		.uid = from->uid,
 		.gid = from->gid,
+		.links = from->links,
 		.mtime = from->mtime,
 	};
 	if (from->owner && !atomic_load_explicit(&be->no_owners, memory_order_relaxed))

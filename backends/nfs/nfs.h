@@ -25,7 +25,7 @@ struct vidas_nfs_fh {
 
 struct vidas_nfs_attr {
 	uint32_t type; /* enum vidas_backend_type; 0: something else */
-	uint32_t mode, uid, gid;
+	uint32_t mode, uid, gid, links;
 	bool owner; /* are uid and gid known? */
 	uint64_t size, fileid;
 	uint64_t change; /* version 4 */

@@ -34,6 +34,7 @@ void vidas_nfs3_attr(const fattr3 *from, struct vidas_nfs_attr *to)
 		.mode = from->mode & 07777,
 		.uid = from->uid,
 		.gid = from->gid,
+		.links = from->nlink,
 		.owner = true,
 		.size = from->size,
 		.fileid = from->fileid,

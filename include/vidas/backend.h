@@ -72,6 +72,7 @@ struct vidas_backend_stat {
 	uint32_t valid; /* enum vidas_backend_attr: which of mode, uid/gid, mtime are known */
 	uint32_t mode;	/* permission bits */
 	uint32_t uid, gid;
+	uint32_t links; /* how many names a file has; 0: not known */
 	struct timespec mtime;
 	uint64_t size_bytes;
 	struct vidas_backend_version

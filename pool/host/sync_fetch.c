@@ -186,7 +186,7 @@ static int fetch_finish(struct fetch *f, struct sync_turn *turn)
 		return -errno;
 	sync_record_agree(&rec, f->fd, &now, &f->st.version);
 	if (f->known) {
-		rec.flags |= f->rec.flags & SYNC_ATTRS;
+		rec.flags |= f->rec.flags & (SYNC_ATTRS | SYNC_LINKED);
 		rec.mode = f->rec.mode;
 		rec.uid = f->rec.uid;
 		rec.gid = f->rec.gid;

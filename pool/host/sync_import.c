@@ -28,6 +28,7 @@ static int record_of(struct arrival *a, int fd)
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	sync_record_agree(&a->rec, fd, &st, &a->st.version);
+	sync_record_links(&a->rec, &a->st);
 	return 0;
 }
 

@@ -4,10 +4,11 @@
  * in the tree; sync_known.c: records; sync_change.c: what changed; sync_import.c, sync_fetch.c,
  * sync_partial.c and sync_chunks.c (files in chunks, see sync_partial.h), sync_prefetch.c,
  * sync_update.c (a file), sync_renew.c (a directory): from the store;
- * sync_push.c, sync_put.c, sync_conflict.c, sync_remove.c, sync_batch.c, sync_flush.c, sync_owed.c: to the
+ * sync_push.c, sync_put.c, sync_link.c, sync_conflict.c, sync_remove.c, sync_batch.c, sync_flush.c, sync_owed.c: to the
  * store; sync_state.c: states.
  *
- * Lock order: turn of a directory's inode, of a path, of a file's inode; then sync.lock.
+ * Lock order: turn of a directory's inode, of a path, of a file's inode; then sync.lock. Of several paths
+ * the first by strcmp() first: so what is above comes before what is below.
  *
  * The tree is hostile: other domains rename, cut and replace things in it at any instruction.
  * Every path is resolved by openat2() beneath the tree, never through a symbolic link; what is
@@ -166,8 +167,9 @@ enum sync_record_flag {
 	/* A set_attrs was begun: the bytes are as agreed, mode, owner and version may not be. */
 	SYNC_ATTRS = 1u << 5,
 
-	/* What the store has is to be asked for before anything is done to it. */
-	SYNC_UNSURE = SYNC_PUSHING | SYNC_ATTRS
+	/* In the store it is, or was, one file with other keys: its version may be another by what was done to
+	 * those. */
+	SYNC_LINKED = 1u << 6
 };
 
 #define SYNC_DIGEST_BYTES 16u
@@ -203,10 +205,22 @@ int sync_known_drop(struct vidas_sync *s, const char *path);
 mode_t sync_known_kind(struct vidas_sync *s, const char *path);
 bool sync_known_imported(struct vidas_sync *s, const char *path);
 int sync_known_set_imported(struct vidas_sync *s, const char *path);
+/* Is what the store has to be asked for before anything is done to it? */
+static inline bool sync_is_unsure(const struct vidas_sync *s, const struct sync_record *rec)
+{
+	return (rec->flags & (SYNC_PUSHING | SYNC_ATTRS)) ||
+	       ((rec->flags & SYNC_LINKED) && sync_can(s, VIDAS_BACKEND_LINKS));
+}
 /* Fills in what is agreed from the file itself and `version`, without a digest; keeps flags other
- * than AGREED, push_*. */
+ * than AGREED and LINKED, which it may set, push_*. */
 void sync_record_agree(struct sync_record *rec, int fd, const struct stat *st,
 		       const struct vidas_backend_version *version);
+/* What was agreed on has several names in the store, as far as that tells. */
+static inline void sync_record_links(struct sync_record *rec,
+				     const struct vidas_backend_stat *there)
+{
+	rec->flags |= there->links > 1 ? SYNC_LINKED : 0u;
+}
 /* Is the file that was agreed on as `path` still in the tree, under a name that was not pushed yet?
  * Then this key is the only one under which the store has it. */
 bool sync_is_moved(struct vidas_sync *s, const char *path);
@@ -291,13 +305,36 @@ int sync_root_is_there(struct vidas_sync *s);
 
 /* To the store. -------------------------------------------------------------------------------- */
 
+/* A file; `look` is O_PATH, the caller has the turns on `path` and on `from`, see sync_link_turns(). */
+int sync_put_file(struct vidas_sync *s, const char *path, const char *from, int look,
+		  struct vidas_sync_moved *moved);
+
 /* Pushes what is at `path`, if it changed; a directory: itself, not what is in it. */
 int sync_push(struct vidas_sync *s, const char *path, uint64_t inode,
 	      struct vidas_sync_moved *moved);
 /* The directories above `path` that the store does not have yet. */
 int sync_push_above(struct vidas_sync *s, const char *path);
-/* A file; `look` is O_PATH, the caller has the turn on `path`. */
-int sync_put_file(struct vidas_sync *s, const char *path, int look, struct vidas_sync_moved *moved);
+/*
+ * The turns for a push of `path`: on itself, and on the key under which the same file was pushed last, if
+ * that is another and the store can give it one more name: `from`, else "". The names of one file are pushed
+ * one after the other. -ENOENT, -ESTALE there is no such file.
+ */
+struct sync_link_turns {
+	char from[PATH_MAX], names_of[32];
+	struct sync_turn names, path, other;
+};
+int sync_link_turns(struct vidas_sync *s, struct sync_link_turns *t, const char *path,
+		    uint64_t inode);
+void sync_link_give(struct vidas_sync *s, struct sync_link_turns *t);
+/* Has the store as `from` the bytes that the file `fd` has? 1 yes, *have is its record and what is there is
+ * known for ours from now on, whatever becomes of its names; 0, -errno. */
+int sync_link_known(struct vidas_sync *s, const char *from, int fd, const struct stat *st,
+		    struct sync_turn *turn, struct sync_record *have);
+/* Gives it the name `path`, guarded by *link; *have is as it is then. 1: it cannot have that. */
+int sync_link_name(struct vidas_sync *s, const char *from, struct sync_record *have,
+		   const char *path, struct vidas_backend_link *link);
+/* Says once that the names of a file are files of their own in the store; `why`, or "". */
+void sync_link_tell(struct vidas_sync *s, const char *path, const char *why);
 bool sync_same_version(const struct vidas_backend_version *a,
 		       const struct vidas_backend_version *b);
 uint64_t sync_target_hash(const char *target, size_t size);

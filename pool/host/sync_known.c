@@ -226,7 +226,7 @@ void sync_record_agree(struct sync_record *rec, int fd, const struct stat *st,
 	rec->type = S_ISDIR(st->st_mode) ? VIDAS_BACKEND_DIRECTORY :
 		    S_ISLNK(st->st_mode) ? VIDAS_BACKEND_SYMLINK :
 					   VIDAS_BACKEND_FILE;
-	rec->flags |= SYNC_AGREED;
+	rec->flags |= SYNC_AGREED | (S_ISREG(st->st_mode) && st->st_nlink > 1 ? SYNC_LINKED : 0u);
 	rec->inode = st->st_ino;
 	rec->size = (uint64_t)st->st_size;
 	rec->mtime = st->st_mtim;
@@ -385,7 +385,7 @@ bool sync_is_ours(struct vidas_sync *s, const char *path, const struct sync_reco
 
 	if ((rec->flags & SYNC_AGREED) && sync_same_version(&rec->version, &there->version))
 		return true;
-	if (!(rec->flags & SYNC_UNSURE) || there->type != rec->type)
+	if (!sync_is_unsure(s, rec) || there->type != rec->type)
 		return false;
 	if (rec->type == VIDAS_BACKEND_SYMLINK) {
 		n = vidas_store_readlink(s->store, path, target, sizeof(target));
@@ -393,5 +393,6 @@ bool sync_is_ours(struct vidas_sync *s, const char *path, const struct sync_reco
 	}
 	return ((rec->flags & SYNC_PUSHING) &&
 		has_bytes_of(there, rec->push_size, &rec->push_mtime)) ||
-	       ((rec->flags & SYNC_ATTRS) && has_bytes_of(there, rec->size, &rec->mtime));
+	       ((rec->flags & (SYNC_ATTRS | SYNC_LINKED)) &&
+		has_bytes_of(there, rec->size, &rec->mtime));
 }

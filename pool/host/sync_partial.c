@@ -432,7 +432,7 @@ static int restart_record(struct restart *r, struct sync_record *rec, bool *show
 	*rec = (struct sync_record){ 0 };
 	sync_record_agree(rec, r->fd, &now, &r->there.version);
 	if (known) {
-		rec->flags |= r->rec.flags & SYNC_ATTRS;
+		rec->flags |= r->rec.flags & (SYNC_ATTRS | SYNC_LINKED);
 		rec->mode = r->rec.mode;
 		rec->uid = r->rec.uid;
 		rec->gid = r->rec.gid;

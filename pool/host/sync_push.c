@@ -138,6 +138,15 @@ static int push_symlink(struct vidas_sync *s, const char *path, int fd, const st
 
 /* Any ------------------------------------------------------------------------------------------ */
 
+/* 0: what no store has. */
+static enum vidas_backend_type type_of(mode_t mode)
+{
+	return S_ISREG(mode) ? VIDAS_BACKEND_FILE :
+	       S_ISDIR(mode) ? VIDAS_BACKEND_DIRECTORY :
+	       S_ISLNK(mode) ? VIDAS_BACKEND_SYMLINK :
+			       0;
+}
+
 /* What was agreed on as something else goes from the store first. With the turn on `path`. */
 static int clear_other(struct vidas_sync *s, const char *path, mode_t mode,
 		       struct vidas_sync_moved *moved)
@@ -149,15 +158,35 @@ static int clear_other(struct vidas_sync *s, const char *path, mode_t mode,
 		return 0;
 	if (S_ISDIR(kind))
 		return sync_remove_gone(s, path, moved);
-	if (!S_ISDIR(mode)) {
-		if (sync_known_get(s, path, &rec) < 0 ||
-		    (rec.type == VIDAS_BACKEND_SYMLINK) == S_ISLNK(mode))
-			return 0;
-	}
+	if (!S_ISDIR(mode) && (sync_known_get(s, path, &rec) < 0 || rec.type == type_of(mode)))
+		return 0;
 	return sync_remove_one(s, path, moved);
 }
 
-static int push_turn(struct vidas_sync *s, const char *path, uint64_t inode,
+/*
+ * A pipe, a socket, a device: what had its name goes from the store all the same. A directory's time
+ * is when all else is pushed; what was changed there meanwhile is kept, under another name.
+ */
+static int leave_here(struct vidas_sync *s, const char *path, mode_t mode,
+		      struct vidas_sync_moved *moved)
+{
+	struct vidas_backend_stat there;
+	int err;
+
+	if (sync_tell_once(s, SYNC_TOLD_SPECIAL))
+		vidas_log(VIDAS_LOG_NOTICE,
+			  "pipes, sockets and devices, like '%s', stay in the pool only", path);
+	if (!S_ISREG(sync_known_kind(s, path)))
+		return 0;
+	err = clear_other(s, path, mode, moved);
+	if (!err)
+		err = vidas_store_stat(s->store, path, &there);
+	if (!err && there.type != VIDAS_BACKEND_DIRECTORY)
+		err = sync_conflict_keep(s, path, &there);
+	return err == -ENOENT ? 0 : err;
+}
+
+static int push_turn(struct vidas_sync *s, const char *path, const char *from, uint64_t inode,
 		     struct vidas_sync_moved *moved)
 {
 	struct stat st;
@@ -166,14 +195,6 @@ static int push_turn(struct vidas_sync *s, const char *path, uint64_t inode,
 	fd = sync_tree_look(s, path, inode, &st);
 	if (fd < 0)
 		return fd;
-	if (!S_ISDIR(st.st_mode) && !S_ISLNK(st.st_mode) && !S_ISREG(st.st_mode)) {
-		if (sync_tell_once(s, SYNC_TOLD_SPECIAL))
-			vidas_log(VIDAS_LOG_NOTICE,
-				  "pipes, sockets and devices, like '%s', stay in the pool only",
-				  path);
-		close(fd);
-		return 0;
-	}
 	displaced = sync_displaced(s, path, st.st_ino);
 	if (displaced >= 0)
 		close(displaced);
@@ -181,13 +202,16 @@ static int push_turn(struct vidas_sync *s, const char *path, uint64_t inode,
 		close(fd);
 		return displaced < 0 ? displaced : SYNC_AGAIN;
 	}
-	err = clear_other(s, path, st.st_mode, moved);
+	if (!type_of(st.st_mode))
+		err = leave_here(s, path, st.st_mode, moved);
+	else
+		err = clear_other(s, path, st.st_mode, moved);
 	if (!err && S_ISDIR(st.st_mode))
 		err = push_directory(s, path, fd, &st);
 	else if (!err && S_ISLNK(st.st_mode))
 		err = push_symlink(s, path, fd, &st, moved);
-	else if (!err)
-		err = sync_put_file(s, path, fd, moved);
+	else if (!err && S_ISREG(st.st_mode))
+		err = sync_put_file(s, path, from, fd, moved);
 	close(fd);
 	return err;
 }
@@ -234,17 +258,17 @@ static int fetch_before(struct vidas_sync *s, const char *path, uint64_t inode)
 int sync_push(struct vidas_sync *s, const char *path, uint64_t inode,
 	      struct vidas_sync_moved *moved)
 {
-	struct sync_turn turn;
+	struct sync_link_turns turns;
 	int err = SYNC_AGAIN;
 
 	for (int tries = 0; err == SYNC_AGAIN && tries < SYNC_TRIES; tries++) {
 		err = fetch_before(s, path, inode);
 		if (err)
 			return err;
-		err = sync_turn_path(s, &turn, path);
+		err = sync_link_turns(s, &turns, path, inode);
 		if (!err)
-			err = push_turn(s, path, inode, moved);
-		sync_turn_give(s, &turn);
+			err = push_turn(s, path, turns.from, inode, moved);
+		sync_link_give(s, &turns);
 	}
 	if (err == SYNC_AGAIN)
 		err = vidas_fail(-EBUSY, "'%s' is renamed again and again", path);

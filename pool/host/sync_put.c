@@ -23,7 +23,7 @@
 
 struct put {
 	struct vidas_sync *s;
-	const char *path;
+	const char *path, *from; /* `from`: see sync_put_file() */
 	int fd;
 	struct stat st; /* before its bytes were read */
 	struct sync_record rec;
@@ -273,7 +273,10 @@ static int expect_there(struct put *p)
 	p->rec.flags &= ~(uint32_t)SYNC_ATTRS;
 	if (!(p->rec.flags & SYNC_AGREED) || !sync_same_version(&p->rec.version, &there.version)) {
 		sync_record_agree(&p->rec, p->fd, &p->st, &there.version);
-		p->rec.flags |= SYNC_CHANGED;
+		p->rec.flags |= SYNC_CHANGED | SYNC_LINKED;
+		/* Should it be another version soon, because of its other names there. */
+		p->rec.size = there.size_bytes;
+		p->rec.mtime = there.mtime;
 	}
 	return 0;
 }
@@ -348,49 +351,6 @@ static int take_mark(struct put *p, bool *touched)
 	return fremovexattr(p->fd, VIDAS_SYNC_TOUCHED) < 0 && errno != ENODATA ? -errno : 0;
 }
 
-/* One put. 1: go on, the file changed meanwhile or the store had something else. */
-static int put_once(struct put *p)
-{
-	struct vidas_backend_version now = { 0 };
-	struct vidas_backend_stat there;
-	struct stat after;
-	bool touched, stable, writers;
-	int cut, err;
-
-	err = look_before(p);
-	if (!sync_can(p->s, VIDAS_BACKEND_CONDITIONAL) || (p->rec.flags & SYNC_UNSURE))
-		err = err ? err : expect_there(p);
-	else
-		expect_known(p);
-	if (!err)
-		err = note_intent(p);
-	if (!err)
-		err = take_mark(p, &touched);
-	if (err)
-		return err;
-	cut = put_bytes(p, &now);
-	sync_turn_moved(&p->turn);
-	if (cut == -ESTALE || cut == -EEXIST || cut == PUT_FAULT)
-		return 1;
-	if (cut < 0)
-		return cut;
-	if (!now.size && vidas_store_stat(p->s->store, p->path, &there) == 0)
-		now = there.version;
-	find_digest(p, &now);
-	if (fstat(p->fd, &after) < 0)
-		return -errno;
-	stable = !cut && after.st_size == p->st.st_size &&
-		 sync_same_time(&after.st_mtim, &p->st.st_mtim) && is_touched(p) == touched;
-	writers = sync_open_for_writing(p->s, p->st.st_ino);
-	if (!p->shared && (writers || !stable))
-		p->digest.known = false;
-	p->moved->files += !p->counted;
-	p->counted = true;
-	p->moved->bytes += (uint64_t)p->st.st_size;
-	err = note_pushed(p, &now, p->shared || writers || !stable);
-	return err ? err : !stable;
-}
-
 /* Sets owner and mode in the store. 1: it cannot, or has something else: put it all. */
 static int set_attrs(struct put *p)
 {
@@ -432,6 +392,93 @@ static int put_attrs(struct put *p)
 	p->rec.uid = p->st.st_uid;
 	p->rec.gid = p->st.st_gid;
 	return sync_known_put(p->s, p->path, &p->rec);
+}
+
+/* The guards, and the intent; 0 or -errno. */
+static int prepare(struct put *p)
+{
+	int err = 0;
+
+	if (!sync_can(p->s, VIDAS_BACKEND_CONDITIONAL) || sync_is_unsure(p->s, &p->rec))
+		err = expect_there(p);
+	else
+		expect_known(p);
+	return err ? err : note_intent(p);
+}
+
+/* One more name for what is in the store already, if that has the very bytes. 1: it is to be put; or the
+ * store had something else. */
+static int link_once(struct put *p)
+{
+	struct vidas_backend_link link = { 0 };
+	struct sync_record have;
+	int err = sync_link_known(p->s, p->from, p->fd, &p->st, &p->turn, &have);
+
+	if (err == 1) {
+		err = prepare(p);
+		link.expect = p->expect.size ? &p->expect : NULL;
+		link.must_not_exist = p->must_not_exist;
+		if (!err)
+			err = sync_link_name(p->s, p->from, &have, p->path, &link);
+		if (err == -ESTALE || err == -EEXIST)
+			return 1; /* once more, and then with what is there */
+	} else if (!err) {
+		err = 1;
+	}
+	if (err == 1)
+		p->from = "";
+	if (err)
+		return err;
+	p->moved->files += !p->counted;
+	p->counted = true;
+	p->rec = have;
+	p->rec.flags &= ~(uint32_t)SYNC_CONFLICT;
+	p->rec.flags |= p->conflict ? SYNC_CONFLICT : 0u;
+	/* What is stored through a mapping since the bytes were looked at leaves no other trace. */
+	p->rec.flags |= sync_open_for_writing(p->s, p->st.st_ino) ? SYNC_CHANGED : 0u;
+	err = sync_known_put(p->s, p->path, &p->rec);
+	return err || sync_same_attrs(&p->rec, &p->st) ? err : put_attrs(p);
+}
+
+/* One put. 1: go on, the file changed meanwhile or the store had something else. */
+static int put_once(struct put *p)
+{
+	struct vidas_backend_version now = { 0 };
+	struct vidas_backend_stat there;
+	struct stat after;
+	bool touched, stable, writers;
+	int cut, err;
+
+	if (*p->from)
+		return link_once(p);
+	err = look_before(p);
+	if (!err)
+		err = prepare(p);
+	if (!err)
+		err = take_mark(p, &touched);
+	if (err)
+		return err;
+	cut = put_bytes(p, &now);
+	sync_turn_moved(&p->turn);
+	if (cut == -ESTALE || cut == -EEXIST || cut == PUT_FAULT)
+		return 1;
+	if (cut < 0)
+		return cut;
+	if (!now.size && vidas_store_stat(p->s->store, p->path, &there) == 0)
+		now = there.version;
+	find_digest(p, &now);
+	if (fstat(p->fd, &after) < 0)
+		return -errno;
+	stable = !cut && after.st_size == p->st.st_size &&
+		 sync_same_time(&after.st_mtim, &p->st.st_mtim) && is_touched(p) == touched;
+	writers = sync_open_for_writing(p->s, p->st.st_ino);
+	if (!p->shared && (writers || !stable))
+		p->digest.known = false;
+	p->moved->files += !p->counted;
+	p->counted = true;
+	p->moved->bytes += (uint64_t)p->st.st_size;
+	err = note_pushed(p, &now, p->shared || writers || !stable);
+	return err ? err : !stable;
 }
 
 /* So that another name of this file, or a former one, may be removed from the store. */
@@ -503,6 +550,9 @@ static int put_turn(struct put *p)
 	absent = !err;
 	if (absent && strcmp(key, p->path) != 0)
 		return SYNC_AGAIN;
+	if (sync_can(p->s, VIDAS_BACKEND_LINKS) && sync_path_xattr(p->fd, SYNC_PUSHED, key) == 0 &&
+	    strcmp(key, p->path) != 0 && strcmp(key, p->from) != 0)
+		return SYNC_AGAIN; /* another name was pushed just now */
 	err = put_unchanged(p, absent);
 	if (err > 0 && absent) {
 		err = fetch_here(p);
@@ -515,9 +565,10 @@ static int put_turn(struct put *p)
 	return err || absent ? err : note_name(p, false);
 }
 
-int sync_put_file(struct vidas_sync *s, const char *path, int look, struct vidas_sync_moved *moved)
+int sync_put_file(struct vidas_sync *s, const char *path, const char *from, int look,
+		  struct vidas_sync_moved *moved)
 {
-	struct put p = { .s = s, .path = path, .moved = moved };
+	struct put p = { .s = s, .path = path, .from = from, .moved = moved };
 	struct stat st;
 	int err;
 
@@ -525,12 +576,8 @@ int sync_put_file(struct vidas_sync *s, const char *path, int look, struct vidas
 	if (p.fd < 0)
 		return p.fd;
 	err = fstat(p.fd, &st) < 0 ? -errno : 0;
-	if (!err && st.st_nlink > 1 && sync_tell_once(s, SYNC_TOLD_LINKS))
-		vidas_log(
-			VIDAS_LOG_NOTICE,
-			"'%s' and others have several names here: in the store each name is a file of "
-			"its own",
-			path);
+	if (!err && st.st_nlink > 1 && !sync_can(s, VIDAS_BACKEND_LINKS))
+		sync_link_tell(s, path, "");
 	if (!err)
 		err = sync_turn_inode(s, &p.turn, st.st_ino, SYNC_FLUSH);
 	if (!err)

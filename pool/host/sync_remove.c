@@ -44,7 +44,7 @@ static int expect_removal(struct vidas_sync *s, const char *path, const struct s
 	int err;
 
 	*expect = rec->version;
-	if ((rec->flags & SYNC_AGREED) && !(rec->flags & SYNC_UNSURE) &&
+	if ((rec->flags & SYNC_AGREED) && !sync_is_unsure(s, rec) &&
 	    sync_can(s, VIDAS_BACKEND_CONDITIONAL) && rec->version.size)
 		return 0;
 	err = vidas_store_stat(s->store, path, &there);

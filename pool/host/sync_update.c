@@ -109,6 +109,7 @@ static int note_renewed(struct update *u, int fd, const struct sync_digest *dige
 	if (fdatasync(fd) < 0 || fstat(fd, &now) < 0)
 		return -errno;
 	sync_record_agree(&rec, fd, &now, &u->there.version);
+	sync_record_links(&rec, &u->there);
 	rec.digest = *digest;
 	return sync_known_put(u->s, u->path, &rec);
 }
@@ -181,6 +182,7 @@ static int renew_absent(struct update *u, int fd)
 	if (fstat(fd, &now) < 0)
 		return -errno;
 	sync_record_agree(&rec, fd, &now, &u->there.version);
+	sync_record_links(&rec, &u->there);
 	return sync_known_put(u->s, u->path, &rec);
 }
 
@@ -229,6 +231,15 @@ static int may_go(struct update *u)
 	return vidas_fail(-EBUSY, "'%s' is gone in the store, but open for writing here", u->path);
 }
 
+/* Is it another version by its names alone? */
+static bool only_names(const struct update *u)
+{
+	return (u->rec.flags & SYNC_LINKED) && sync_is_ours(u->s, u->path, &u->rec, &u->there) &&
+	       (!(u->there.valid & VIDAS_BACKEND_MODE) || u->there.mode == u->rec.mode) &&
+	       (!(u->there.valid & VIDAS_BACKEND_OWNER) ||
+		(u->there.uid == u->rec.uid && u->there.gid == u->rec.gid));
+}
+
 /* SYNC_AGAIN: it is out of the way, the store's is to be imported. */
 static int update_turn(struct update *u, const struct vidas_backend_stat *given)
 {
@@ -264,6 +275,10 @@ static int update_turn(struct update *u, const struct vidas_backend_stat *given)
 	if (sync_same_version(&u->there.version, &u->rec.version) && u->rec.version.size &&
 	    !awaited)
 		return 0;
+	if (!awaited && only_names(u)) {
+		u->rec.version = u->there.version;
+		return sync_known_put(u->s, u->path, &u->rec);
+	}
 	if (u->there.type != VIDAS_BACKEND_FILE || u->fd < 0) {
 		if (u->bytes_only)
 			return -ESTALE;

@@ -71,6 +71,21 @@ equal "renamed and deleted"
 same "$(facts "$a")" "$(facts "$store")"
 no_conflict
 
+# Several names of one file are so in the store, and what is renamed stays the file that it was there.
+ln "$a/out/bytes" "$b/out/bytes2"
+mv "$a/in/f6" "$a/in/renamed"
+inode=$(stat -c %i "$store/in/f6")
+vidas flush "$a"
+[ "$store/out/bytes" -ef "$store/out/bytes2" ] || fail "two files in the store for two names of one"
+same "$inode" "$(stat -c %i "$store/in/renamed")" "the file in the store after a rename"
+echo more >>"$b/out/bytes2"
+vidas flush "$a"
+[ "$store/out/bytes" -ef "$store/out/bytes2" ] || fail "two files in the store after a write to one name"
+rm "$b/out/bytes"
+vidas flush "$a"
+equal "names of one file"
+no_conflict
+
 # What others changed in the store.
 echo "by others" >"$store/in/f11"
 rm "$store/in/f12"

@@ -40,11 +40,32 @@ left_overs() {
 	e2e_end
 }
 
+# Two names of one file, by what the server's own file system says.
+names() {
+	local export=$store_dir/export
+	e2e_begin
+	echo one >"$a/first"
+	flush "$a"
+	ln "$b/first" "$b/second"
+	mv "$a/first" "$a/third"
+	flush "$a"
+	[ "$export/second" -ef "$export/third" ] || fail "two files in the server for two names of one"
+	echo two >"$a/second"
+	rm "$b/third"
+	ln "$a/second" "$a/fourth"
+	flush "$a"
+	[ "$export/second" -ef "$export/fourth" ] || fail "two files in the server after a write"
+	same "fourth second two two" "$(cd "$export" && echo * "$(cat fourth)" "$(cat second)")"
+	e2e_end
+}
+
 export GANESHA_SECURE=true # as most servers are
 for version in 4 3; do
 	store_begin nfs$version
 	e2e_path
 	rm -rf "$store_dir/export/"*
 	left_overs
+	rm -rf "$store_dir/export/"*
+	names
 	store_end
 done

@@ -187,6 +187,15 @@ static inline bool same(struct pool *p)
 		       0;
 }
 
+/* Are the same names one file in the tree and in the store? */
+static inline bool same_links(struct pool *p)
+{
+	return sh(p,
+		  "for d in tree store; do (cd $d; find . -type f -links +1 -printf '%%i %%P\\n' | "
+		  "sort | awk '$1 != i { i = $1; print l; l = \"\" } { l = l \" \" $2 } "
+		  "END { print l }' | sort) >links.$d; done; diff links.tree links.store >&2") == 0;
+}
+
 /* Not for a user without the rights: the reason, and exit status 77. */
 #define POOL_NEEDS_ROOT()                                                    \
 	do {                                                                 \

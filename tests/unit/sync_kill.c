@@ -27,7 +27,7 @@ static void change(struct pool *p)
 	for (int i = 0; i < 12; i++) {
 		unsigned a = (unsigned)draw(6), b = (unsigned)draw(6), n = (unsigned)draw(20000);
 
-		switch (draw(8)) {
+		switch (draw(9)) {
 		case 0:
 			(void)sh(p, "cd tree && rm -rf d%u", a);
 			break;
@@ -42,6 +42,9 @@ static void change(struct pool *p)
 			break;
 		case 4:
 			(void)sh(p, "cd tree && chmod %u00 f%u 2>/dev/null", 4 + a % 4, b);
+			break;
+		case 5:
+			(void)sh(p, "cd tree && ln -f f%u d%u/f%u 2>/dev/null", a, b, n % 6);
 			break;
 		default:
 			(void)sh(
@@ -93,7 +96,7 @@ static void test_flush(void)
 		OK(sh(&p, "find store -name '.vidas-put-*' -delete"));
 		OK(pool_attach(&p, NULL));
 		OK(flush(&p, ""));
-		CU_ASSERT(same(&p));
+		CU_ASSERT(same(&p) && same_links(&p));
 		CU_ASSERT_EQUAL(sh(&p, "find tree store | grep conflict >&2"), 1);
 		OK(flush(&p, ""));
 		CU_ASSERT_EQUAL(p.moved.files, 0);
