@@ -72,7 +72,7 @@ same "$(facts "$a")" "$(facts "$store")"
 no_conflict
 
 # Several names of one file are so in the store, and what is renamed stays the file that it was there.
-ln "$a/out/bytes" "$b/out/bytes2"
+ln "$a/out/bytes" "$a/out/bytes2"
 mv "$a/in/f6" "$a/in/renamed"
 inode=$(stat -c %i "$store/in/f6")
 vidas flush "$a"
