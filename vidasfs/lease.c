@@ -178,6 +178,12 @@ void vidas_lease_changed(struct vidas_branch *b, uint64_t ino, uint32_t kinds)
 		vidas_tree_changed(b->tree, ino, kinds);
 }
 
+/* Unmounted: the kernel caches nothing any more, and its connection is being closed. */
+static bool gone(void)
+{
+	return atomic_load_explicit(&vidas_kept->ending, memory_order_acquire);
+}
+
 static int advance_epoch(void)
 {
 	const struct notice n = { .len = sizeof(n), .error = INC_EPOCH };
@@ -189,7 +195,7 @@ void vidas_lease_drop_names(void)
 {
 	int err;
 
-	if (!atomic_load_explicit(&vidas_fs.epoch, memory_order_relaxed))
+	if (gone() || !atomic_load_explicit(&vidas_fs.epoch, memory_order_relaxed))
 		return;
 	err = advance_epoch();
 	if (err && err != -ENODEV)
@@ -207,6 +213,8 @@ void vidas_lease_drop_attrs(struct vidas_node *n)
 	long us = 20;
 	int err;
 
+	if (gone())
+		return;
 	while ((err = fuse_lowlevel_notify_inval_inode(vidas_fs.se, vidas_node_id(n), -1, 0)) ==
 		       -ENOENT &&
 	       vidas_node_known(n) && vidas_remaining_us(deadline)) {
