@@ -135,7 +135,7 @@ static void check_file(struct item *i)
 {
 	struct fsck_inode *seen = NULL;
 	struct sync_record rec;
-	bool same;
+	enum sync_change change = SYNC_DIFFERS;
 
 	i->k->files++;
 	HASH_FIND(hh, i->k->inodes, &i->st.st_ino, sizeof(uint64_t), seen);
@@ -152,11 +152,12 @@ static void check_file(struct item *i)
 	check_marks(i);
 	if (i->absent)
 		return;
-	same = sync_known_get(&i->k->sync, i->path, &rec) == 0 &&
-	       sync_compare(&i->k->sync, &rec, &i->st, i->look) == SYNC_SAME;
-	if (same)
+	if (sync_known_get(&i->k->sync, i->path, &rec) == 0)
+		change = sync_compare(&i->k->sync, &rec, &i->st, i->look);
+	if (change == SYNC_SAME)
 		check_bytes(i, &rec);
-	else
+	else if (change == SYNC_DIFFERS || !i->k->f->data ||
+		 sync_is_dirty(&i->k->sync, &rec, &i->st, i->fd, false, NULL))
 		i->k->changed++;
 }
 

@@ -35,6 +35,9 @@ mv "$a/data/deep/4" "$a/data/moved"
 mv "$a/data/deep" "$a/data/deeper"
 echo changed >"$a/data/new3"
 
+# Of two names, and could have been written by a mapping: only its bytes tell that it was not.
+echo "new 1" 1<>"$a/data/new1"
+vidas flush "$a/data"
 # In use, killed, stopped: never a problem.
 fsck 0 --data
 says "in use: 0 problems, 0 leftovers"
