@@ -18,19 +18,11 @@
 
 #include <linux/magic.h>
 
-#include "cli/cli.h"
+#include "cli/doctor.h"
 #include "pool/base/base.h"
 #include "pool/client/admin.h"
 
-enum verdict { OK, DEGRADED, BROKEN };
-
-struct finding {
-	enum verdict verdict;
-	char text[200]; /* what was found */
-	char mend[200]; /* what to do about it */
-};
-
-static void found(struct finding *f, enum verdict verdict, const char *text, const char *mend)
+void finding(struct finding *f, enum verdict verdict, const char *text, const char *mend)
 {
 	f->verdict = verdict;
 	snprintf(f->text, sizeof(f->text), "%s", text);
@@ -54,13 +46,13 @@ static void check_fuse(struct finding *f, struct cli *cli)
 	(void)cli;
 	if (fd >= 0) {
 		close(fd);
-		found(f, OK, "/dev/fuse opens", "");
+		finding(f, OK, "/dev/fuse opens", "");
 	} else if (errno == EACCES) {
-		found(f, DEGRADED, "/dev/fuse is for root only",
-		      "run vidasfs as root, or chmod 666 /dev/fuse");
+		finding(f, DEGRADED, "/dev/fuse is for root only",
+			"run vidasfs as root, or chmod 666 /dev/fuse");
 	} else {
-		found(f, BROKEN, "/dev/fuse does not open: nothing can be mounted",
-		      "modprobe fuse");
+		finding(f, BROKEN, "/dev/fuse does not open: nothing can be mounted",
+			"modprobe fuse");
 	}
 }
 
@@ -68,26 +60,27 @@ static void check_passthrough(struct finding *f, struct cli *cli)
 {
 	(void)cli;
 	if (!kernel_at_least(6, 9))
-		found(f, DEGRADED,
-		      "this kernel has no FUSE passthrough: data goes through vidasfs, mmap is not shared between domains, and a vidasfs that is killed takes what is open with it",
-		      "use a kernel of 6.9 or newer");
+		finding(f, DEGRADED,
+			"this kernel has no FUSE passthrough: data goes through vidasfs, mmap is not shared between domains, and a vidasfs that is killed takes what is open with it",
+			"use a kernel of 6.9 or newer");
 	else if (geteuid() != 0)
-		found(f, DEGRADED, "FUSE passthrough needs CAP_SYS_ADMIN, which this user has not",
-		      "run vidasfs (and this check) as root");
+		finding(f, DEGRADED,
+			"FUSE passthrough needs CAP_SYS_ADMIN, which this user has not",
+			"run vidasfs (and this check) as root");
 	else
-		found(f, OK, "FUSE passthrough: reads, writes and mmap run at the pool's own speed",
-		      "");
+		finding(f, OK,
+			"FUSE passthrough: reads, writes and mmap run at the pool's own speed", "");
 }
 
 static void check_names(struct finding *f, struct cli *cli)
 {
 	(void)cli;
 	if (kernel_at_least(6, 16))
-		found(f, OK, "names can be cached under leases", "");
+		finding(f, OK, "names can be cached under leases", "");
 	else
-		found(f, DEGRADED,
-		      "this kernel cannot drop cached names without a lock: each look-up asks vidasfs",
-		      "use a kernel of 6.16 or newer");
+		finding(f, DEGRADED,
+			"this kernel cannot drop cached names without a lock: each look-up asks vidasfs",
+			"use a kernel of 6.16 or newer");
 }
 
 static void check_tree(struct finding *f, struct cli *cli)
@@ -97,13 +90,13 @@ static void check_tree(struct finding *f, struct cli *cli)
 	(void)cli;
 	if (fd >= 0) {
 		close(fd);
-		found(f, OK, "containers can be handed over as detached mounts", "");
+		finding(f, OK, "containers can be handed over as detached mounts", "");
 	} else if (errno == EPERM) {
-		found(f, DEGRADED, "only root can see whether containers can be handed over",
-		      "run this check as root");
+		finding(f, DEGRADED, "only root can see whether containers can be handed over",
+			"run this check as root");
 	} else {
-		found(f, BROKEN, "open_tree() does not work: vidasd cannot hand over containers",
-		      "use a kernel of 5.12 or newer");
+		finding(f, BROKEN, "open_tree() does not work: vidasd cannot hand over containers",
+			"use a kernel of 5.12 or newer");
 	}
 }
 
@@ -117,21 +110,21 @@ static void check_files(struct finding *f, struct cli *cli)
 	snprintf(text, sizeof(text), "at most %llu open files a process",
 		 (unsigned long long)l.rlim_max);
 	if (l.rlim_max < 8192)
-		found(f, DEGRADED, text,
-		      "raise the hard limit: LimitNOFILE= in the unit, or ulimit -Hn 65536");
+		finding(f, DEGRADED, text,
+			"raise the hard limit: LimitNOFILE= in the unit, or ulimit -Hn 65536");
 	else
-		found(f, OK, text, "");
+		finding(f, OK, text, "");
 }
 
 static void check_xattr(struct finding *f, struct cli *cli)
 {
 	(void)cli;
 	if (kernel_at_least(6, 6))
-		found(f, OK, "tmpfs keeps user xattrs", "");
+		finding(f, OK, "tmpfs keeps user xattrs", "");
 	else
-		found(f, BROKEN,
-		      "tmpfs of this kernel keeps no user xattrs: policies cannot be stored in a memory pool",
-		      "use a kernel of 6.6 or newer, or a pool on ext4 or xfs (vidasd --pool DIR)");
+		finding(f, BROKEN,
+			"tmpfs of this kernel keeps no user xattrs: policies cannot be stored in a memory pool",
+			"use a kernel of 6.6 or newer, or a pool on ext4 or xfs (vidasd --pool DIR)");
 }
 
 /* Is the pool a tmpfs, with huge pages, with room? */
@@ -143,30 +136,30 @@ static void check_pool(struct finding *f, struct cli *cli)
 	struct statfs fs;
 
 	if (cli_connect(cli)) {
-		found(f, BROKEN, "vidasd does not answer",
-		      "systemctl start vidasd, or name its socket: vidas --socket PATH doctor");
+		finding(f, BROKEN, "vidasd does not answer",
+			"systemctl start vidasd, or name its socket: vidas --socket PATH doctor");
 		return;
 	}
 	if (vidas_admin_status(cli->v, &text) < 0 || !(status = json_loads(text, 0, NULL))) {
-		found(f, DEGRADED, "vidasd does not tell its pool",
-		      "ask as root, on the host: sudo vidas doctor");
+		finding(f, DEGRADED, "vidasd does not tell its pool",
+			"ask as root, on the host: sudo vidas doctor");
 		free(text);
 		return;
 	}
 	free(text);
 	path = json_string_value(json_object_get(json_object_get(status, "pool"), "path"));
 	if (!path || statfs(path, &fs) < 0) {
-		found(f, BROKEN, "the pool's directory cannot be looked at", "see vidasd's log");
+		finding(f, BROKEN, "the pool's directory cannot be looked at", "see vidasd's log");
 	} else {
 		snprintf(line, sizeof(line), "pool %.80s: %llu of %llu MiB free%s", path,
 			 (unsigned long long)fs.f_bavail * (unsigned long long)fs.f_bsize >> 20,
 			 (unsigned long long)fs.f_blocks * (unsigned long long)fs.f_bsize >> 20,
 			 fs.f_type == TMPFS_MAGIC ? "" : " (not in memory)");
 		if (fs.f_bavail < fs.f_blocks / 20)
-			found(f, DEGRADED, line,
-			      "remove or flush what is not needed, or give it more: mount -o remount,size=SIZE");
+			finding(f, DEGRADED, line,
+				"remove or flush what is not needed, or give it more: mount -o remount,size=SIZE");
 		else
-			found(f, OK, line, "");
+			finding(f, OK, line, "");
 	}
 	json_decref(status);
 }
@@ -178,7 +171,7 @@ static const struct {
 	{ "fuse", check_fuse },	   { "passthrough", check_passthrough },
 	{ "names", check_names },  { "trees", check_tree },
 	{ "xattrs", check_xattr }, { "files", check_files },
-	{ "vidasd", check_pool },
+	{ "xen", check_xen },	   { "vidasd", check_pool },
 };
 
 int cli_doctor(struct cli *cli, int argc, char **argv)

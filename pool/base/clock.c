@@ -36,10 +36,48 @@ int64_t vidas_remaining_us(int64_t deadline_us)
 	return deadline_us > now ? deadline_us - now : 0;
 }
 
+/* Looks, naps, looks; naps grow from what a wake-up would take to what an idle waiter may cost. */
+#define NAP_MIN_US INT64_C(20)
+#define NAP_MAX_US INT64_C(2000)
+#define LOOKS	   200
+
+static atomic_bool apart;
+
+void vidas_futex_apart(void)
+{
+	atomic_store_explicit(&apart, true, memory_order_relaxed);
+}
+
+static int look_out(_Atomic uint32_t *word, uint32_t expected, int64_t deadline_us)
+{
+	int64_t nap_us = NAP_MIN_US;
+
+	for (int i = 0; i < LOOKS; i++)
+		if (atomic_load_explicit(word, memory_order_acquire) != expected)
+			return 0;
+	for (;;) {
+		int64_t left_us = vidas_remaining_us(deadline_us);
+		struct timespec ts;
+
+		if (!left_us)
+			return -ETIMEDOUT;
+		if (left_us > 0 && nap_us > left_us)
+			nap_us = left_us;
+		ts = (struct timespec){ .tv_nsec = (long)nap_us * 1000 };
+		if (nanosleep(&ts, NULL) < 0)
+			return -errno;
+		if (atomic_load_explicit(word, memory_order_acquire) != expected)
+			return 0;
+		nap_us = nap_us * 2 < NAP_MAX_US ? nap_us * 2 : NAP_MAX_US;
+	}
+}
+
 int vidas_futex_wait(_Atomic uint32_t *word, uint32_t expected, int64_t deadline_us)
 {
 	struct timespec ts, *until = NULL;
 
+	if (atomic_load_explicit(&apart, memory_order_relaxed))
+		return look_out(word, expected, deadline_us);
 	/* FUTEX_WAIT_BITSET, because plain FUTEX_WAIT takes a relative time only. */
 	if (deadline_us >= 0) {
 		ts.tv_sec = (time_t)(deadline_us / 1000000);
@@ -53,7 +91,10 @@ int vidas_futex_wait(_Atomic uint32_t *word, uint32_t expected, int64_t deadline
 	return -errno;
 }
 
+/* Who is apart wakes nobody here but waiters of its own kernel, who look out themselves. */
 void vidas_futex_wake(_Atomic uint32_t *word, int waiters)
 {
+	if (atomic_load_explicit(&apart, memory_order_relaxed))
+		return;
 	syscall(SYS_futex, word, FUTEX_WAKE, waiters, NULL, NULL, 0);
 }

@@ -25,6 +25,7 @@
 #include "pool/base/base.h"
 #include "pool/transport/local/local.h"
 #include "pool/transport/xen/mux.h"
+#include "pool/transport/xen/store.h"
 
 #define HELLO_US       (INT64_C(5) * 1000 * 1000)
 #define BACKOFF_MIN_US (INT64_C(20) * 1000)
@@ -79,6 +80,10 @@ static void life_begin(struct agent *a, struct vidas_share *share)
 	*life = (struct life){ .id = share->id, .fd = -1 };
 	event.data.ptr = life;
 	DL_APPEND(a->lives, life);
+	if (share->fd < 0) {
+		life_over(a, life); /* it could not be mapped here */
+		return;
+	}
 	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0 ||
 	    epoll_ctl(a->lives_fd, EPOLL_CTL_ADD, ends[0], &event) < 0) {
 		vidas_log(VIDAS_LOG_ERR, "a share is refused: %s", strerror(errno));
@@ -168,7 +173,7 @@ static int agent_link_frame(struct vidas_mux *m, struct vidas_mux_lane *lane, st
 	if (!a->greeted && f->type != VIDAS_FRAME_HELLO)
 		return vidas_fail(-EPROTO, "the gate did not say HELLO");
 	for (unsigned i = 0; i < f->shares; i++)
-		if (f->share[i].fd >= 0)
+		if (f->share[i].bytes)
 			life_begin(a, &f->share[i]);
 	switch (f->type) {
 	case VIDAS_FRAME_HELLO:
@@ -225,7 +230,7 @@ static int link_open(const char *where, struct vidas_link **out)
 		err = vidas_local_connect(where + 7, &ch);
 		return err < 0 ? err : vidas_link_socket(ch, out);
 	}
-	return vidas_link_vchan_client(where + 6, out);
+	return vidas_link_vchan_client(VIDAS_STORE_RING, out);
 }
 
 static int greet(struct agent *a)

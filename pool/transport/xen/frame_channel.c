@@ -160,6 +160,7 @@ int vidas_frame_map(struct vidas_share *share, int prot, void **out)
 		return vidas_fail(-errno, "cannot map %llu bytes: %s",
 				  (unsigned long long)share->bytes, strerror(errno));
 	if (share->granted) {
+		vidas_futex_apart();
 		close(share->fd);
 		share->fd = -1;
 	}

@@ -21,6 +21,7 @@ static struct vidas_gate gate = {
 	.vidasfs = "vidasfs",
 	.link = "vchan",
 	.cap_pages = CAP_PAGES_DEFAULT,
+	.grants_fd = -1,
 };
 
 static void on_stop(int sig)
@@ -58,16 +59,16 @@ static int number(const char *text, uint32_t max, uint32_t *out)
 
 static int option(int c)
 {
-	uint32_t mib;
+	uint32_t n;
 
 	switch (c) {
 	case 'r':
 		gate.run_dir = optarg;
 		return 0;
 	case 'c':
-		if (number(optarg, 1u << 20, &mib) < 0)
+		if (number(optarg, 1u << 20, &n) < 0)
 			return -EINVAL;
-		gate.cap_pages = mib * 256u;
+		gate.cap_pages = n * 256u;
 		return 0;
 	case 'l':
 		gate.link = optarg;
@@ -78,7 +79,15 @@ static int option(int c)
 		gate.vidasfs = optarg;
 		return 0;
 	case 'v':
+		gate.verbose = true;
 		vidas_log_threshold(VIDAS_LOG_DEBUG);
+		return 0;
+	case 'g':
+		return number(optarg, UINT16_MAX, &gate.guest);
+	case 'G':
+		if (number(optarg, INT32_MAX, &n) < 0)
+			return -EINVAL;
+		gate.grants_fd = (int)n;
 		return 0;
 	case 'V':
 		puts("vidas-gate " VIDAS_VERSION_STRING);
@@ -99,6 +108,8 @@ static int options(int argc, char **argv)
 		{ "link", required_argument, NULL, 'l' },
 		{ "domain", required_argument, NULL, 'd' },
 		{ "vidasfs", required_argument, NULL, 'f' },
+		{ "guest", required_argument, NULL, 'g' },  /* from the parent to its */
+		{ "grants", required_argument, NULL, 'G' }, /* children */
 		{ "verbose", no_argument, NULL, 'v' },
 		{ "version", no_argument, NULL, 'V' },
 		{ "help", no_argument, NULL, 'h' },
@@ -112,7 +123,7 @@ static int options(int argc, char **argv)
 			return -EINVAL;
 	is_socket = !strncmp(gate.link, "socket:", 7);
 	if (optind < argc || (!is_socket && strcmp(gate.link, "vchan")) ||
-	    is_socket != (gate.domain != 0))
+	    (is_socket || gate.guest) != (gate.domain != 0))
 		return -EINVAL;
 	return 0;
 }
@@ -156,7 +167,9 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	sigaction(SIGTERM, &stop, NULL);
 	sigaction(SIGINT, &stop, NULL);
-	if (gate.domain)
+	if (gate.guest)
+		err = vidas_gate_guest(&gate);
+	else if (gate.domain)
 		err = serve_socket();
 	else
 		err = vidas_gate_guests(&gate);

@@ -15,8 +15,11 @@ struct vidas_gate {
 	const char *run_dir;	/* vidasd's */
 	const char *vidasfs;	/* program of far halves */
 	const char *link;	/* "vchan", "socket:PATH" */
-	vidas_domain_id domain; /* with a socket */
-	uint32_t cap_pages;	/* granted to one guest at once */
+	vidas_domain_id domain; /* with a socket, or of `guest` */
+	uint32_t guest; /* the domid of the one guest that this process serves; 0: the parent */
+	int grants_fd;	/* its device, or -1 */
+	bool verbose;
+	uint32_t cap_pages; /* granted to one guest at once */
 	volatile bool stop;
 };
 
@@ -41,7 +44,9 @@ void vidas_gate_reply(const struct vidas_gate_asked *asked, struct vidas_frame *
 /* The same for one of a far half, which has said the range itself. */
 void vidas_gate_fs_reply(struct vidas_frame *f);
 
-/* gate_xen.c, in builds with Xen's libraries: serves all guests that come, until `g->stop`. */
+/* gate_xen.c, in builds with Xen's libraries: serves all guests that come, each by a process; and what that
+ * process does. Until `g->stop`. */
 int vidas_gate_guests(struct vidas_gate *g);
+int vidas_gate_guest(struct vidas_gate *g);
 
 #endif

@@ -82,9 +82,15 @@ static inline void vidas_link_release(struct vidas_link *l, uint64_t id)
 /* link_socket.c: a connected channel, which the link then owns. */
 int vidas_link_socket(struct vidas_channel *ch, struct vidas_link **out);
 
-/* link_vchan.c, in builds with Xen's libraries. The ring's nodes are below `path` in XenStore. The gate:
- * offers one to domain `domid`. The agent: takes what Dom0 offers; -ENOENT nothing is offered. */
-int vidas_link_vchan_server(uint32_t domid, const char *path, struct vidas_link **out);
+/*
+ * link_vchan.c, in builds with Xen's libraries. The ring's nodes are below `path` in XenStore.
+ * The gate offers one to guest `domid`, whose memory is granted by `grants_fd` (grants.h; it stays the
+ * caller's), and waits until its agent has come (-EAGAIN: not in that time).
+ */
+int vidas_link_vchan_server(uint32_t domid, const char *path, int grants_fd,
+			    struct vidas_link **out);
+int vidas_link_vchan_wait(struct vidas_link *l, int timeout_ms);
+/* The agent takes what Dom0 offers; -ENOENT nothing is offered. */
 int vidas_link_vchan_client(const char *path, struct vidas_link **out);
 
 #endif

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Sourced after test.sh by tests that run in the lab's Dom0 (tests/xen): vidasd, vidas-gate, and an agent in each guest.
+#   guests_start [OPTION...]  all of that; each guest is a domain, whose id is its domid; OPTION for vidas-gate
+#   guests_stop               ends it again, in guests as well; nothing may be left then
+#   on N COMMAND...           in guest N, with VIDAS_SOCKET set; id N: its domain's id
+#   agent_start N, gate_start [OPTION...]
+#   granted N                 how many pages are granted to guest N, "GRANTED BUSY DEFERRED"
+[ -n "${GUESTS:-}" ] || skip "runs in the lab's Dom0 alone"
+. "$VIDAS_SRC/tests/lib/domains.sh"
+gate=
+
+id() { guest domid "$1"; }
+on() { domu "$1" "export VIDAS_SOCKET=xen:; ${*:2}"; }
+granted() { gntstat "$(id "$1")"; }
+
+gate_start() {
+	vidas-gate --run-dir "$run" "$@" >>"$VIDAS_TMP/gate.log" 2>&1 &
+	gate=$!
+}
+
+agent_start() {
+	domu "$1" "mkdir -p /run/vidas/domain; vidas-agent >>/run/agent.log 2>&1 </dev/null & echo \$! >/run/agent.pid"
+}
+
+guests_start() {
+	local n
+	vidasd_start
+	for n in $(seq "$GUESTS"); do domain_add "$(id "$n")"; done
+	gate_start "$@"
+	for n in $(seq "$GUESTS"); do agent_start "$n"; done
+}
+
+guests_stop() {
+	local n
+	for n in $(seq "$GUESTS"); do domu "$n" 'kill $(cat /run/agent.pid)' || true; done
+	kill "$gate"
+	wait "$gate" || fail "vidas-gate ended with status $?: $(tail -n 5 "$VIDAS_TMP/gate.log")"
+	vidasd_stop
+}
+
+guests_logs() { # for who reads a failure
+	local n
+	cat "$VIDAS_TMP/gate.log" "$VIDAS_TMP/vidasd.log"
+	for n in $(seq "$GUESTS"); do echo "guest $n:"; domu "$n" cat /run/agent.log; done
+}
