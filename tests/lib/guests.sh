@@ -11,7 +11,7 @@ gate=
 
 id() { guest domid "$1"; }
 on() { domu "$1" "export VIDAS_SOCKET=xen:; ${*:2}"; }
-granted() { gntstat "$(id "$1")"; }
+granted() { grants stat "$(id "$1")" | cut -d ' ' -f 1-3; }
 
 gate_start() {
 	vidas-gate --run-dir "$run" "$@" >>"$VIDAS_TMP/gate.log" 2>&1 &
@@ -19,7 +19,7 @@ gate_start() {
 }
 
 agent_start() {
-	domu "$1" "mkdir -p /run/vidas/domain; vidas-agent >>/run/agent.log 2>&1 </dev/null & echo \$! >/run/agent.pid"
+	domu "$1" "pkill -KILL vidas-agent; mkdir -p /run/vidas/domain; vidas-agent >>/run/agent.log 2>&1 </dev/null & echo \$! >/run/agent.pid"
 }
 
 guests_start() {
@@ -39,7 +39,9 @@ guests_stop() {
 }
 
 guests_logs() { # for who reads a failure
-	local n
+	local n status=$?
+	[ $status != 0 ] || return 0
 	cat "$VIDAS_TMP/gate.log" "$VIDAS_TMP/vidasd.log"
 	for n in $(seq "$GUESTS"); do echo "guest $n:"; domu "$n" cat /run/agent.log; done
 }
+trap guests_logs EXIT
