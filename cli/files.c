@@ -54,8 +54,10 @@ static int set_all(const char *attr, const char *value, int argc, char **argv)
 	return status;
 }
 
-/* One who looks on while another thread waits for the flush. */
+/* One who looks on while another thread waits for an attribute to be set. */
 struct watch {
+	const char *attr, *value;
+	const char *word; /* of its progress in `locality`: "WORD N of M bytes" */
 	int argc;
 	char **argv;
 	int status;
@@ -64,10 +66,10 @@ struct watch {
 	bool done;
 };
 
-static void *flush_watched(void *arg)
+static void *set_watched(void *arg)
 {
 	struct watch *w = arg;
-	int status = set_all("flush", "1", w->argc, w->argv);
+	int status = set_all(w->attr, w->value, w->argc, w->argv);
 
 	pthread_mutex_lock(&w->lock);
 	w->status = status;
@@ -77,35 +79,38 @@ static void *flush_watched(void *arg)
 	return NULL;
 }
 
-/* "pushed N of M bytes" of each path, on one line that is written again and again. */
+/* How far each path is, on one line that is written again and again. */
 static void progress_print(const struct watch *w)
 {
 	bool terminal = isatty(STDERR_FILENO);
-	char value[4096], name[128];
-	const char *at;
-	unsigned long long sent, all;
+	char value[4096], name[128], *at;
+	unsigned long long moved, all;
 
 	for (int i = 0; i < w->argc; i++) {
 		ssize_t n = getxattr(w->argv[i], xattr_name("locality", name, sizeof(name)), value,
 				     sizeof(value) - 1);
 
 		value[n < 0 ? 0 : n] = '\0';
-		at = strstr(value, "pushed ");
-		if (at && sscanf(at, "pushed %llu of %llu", &sent, &all) == 2)
+		at = strstr(value, w->word);
+		if (at && sscanf(at + strlen(w->word), " %llu of %llu", &moved, &all) == 2)
 			fprintf(stderr, "%s%s: %llu of %llu MiB%s", terminal ? "\r" : "",
-				w->argv[i], sent >> 20, all >> 20, terminal ? "\033[K" : "\n");
+				w->argv[i], moved >> 20, all >> 20, terminal ? "\033[K" : "\n");
 	}
 }
 
-static int flush_with_progress(int argc, char **argv)
+static int set_with_progress(const char *attr, const char *value, const char *word, int argc,
+			     char **argv)
 {
-	struct watch w = { .argc = argc,
+	struct watch w = { .attr = attr,
+			   .value = value,
+			   .word = word,
+			   .argc = argc,
 			   .argv = argv,
 			   .lock = PTHREAD_MUTEX_INITIALIZER,
 			   .over = PTHREAD_COND_INITIALIZER };
 	struct timespec until;
 	pthread_t thread;
-	int err = pthread_create(&thread, NULL, flush_watched, &w);
+	int err = pthread_create(&thread, NULL, set_watched, &w);
 
 	if (err)
 		return cli_fail(-err, "cannot start a thread");
@@ -126,26 +131,41 @@ static int flush_with_progress(int argc, char **argv)
 	return w.status;
 }
 
+/* What follows the options, and whether --progress was among them. */
+static bool take_progress(int *argc, char ***argv)
+{
+	if (!*argc || strcmp(**argv, "--progress") != 0)
+		return false;
+	--*argc;
+	++*argv;
+	return true;
+}
+
 int cli_flush(struct cli *cli, int argc, char **argv)
 {
-	bool progress = argc && strcmp(argv[0], "--progress") == 0;
+	bool progress = take_progress(&argc, &argv);
 
 	(void)cli;
-	argc -= progress;
-	argv += progress;
 	if (!argc)
 		return cli_usage("flush", "wants a path");
-	return progress ? flush_with_progress(argc, argv) : set_all("flush", "1", argc, argv);
+	return progress ? set_with_progress("flush", "1", "pushed", argc, argv) :
+			  set_all("flush", "1", argc, argv);
 }
 
 int cli_update(struct cli *cli, int argc, char **argv)
 {
+	bool progress = take_progress(&argc, &argv);
+
 	(void)cli;
-	return argc ? set_all("update", "1", argc, argv) : cli_usage("update", "wants a path");
+	if (!argc)
+		return cli_usage("update", "wants a path");
+	return progress ? set_with_progress("update", "1", "fetched", argc, argv) :
+			  set_all("update", "1", argc, argv);
 }
 
 int cli_prefetch(struct cli *cli, int argc, char **argv)
 {
+	bool progress = take_progress(&argc, &argv);
 	const char *range = "1";
 
 	(void)cli;
@@ -154,8 +174,10 @@ int cli_prefetch(struct cli *cli, int argc, char **argv)
 		argc -= 2;
 		argv += 2;
 	}
-	return argc ? set_all("prefetch", range, argc, argv) :
-		      cli_usage("prefetch", "wants a path");
+	if (!argc)
+		return cli_usage("prefetch", "wants a path");
+	return progress ? set_with_progress("prefetch", range, "resident", argc, argv) :
+			  set_all("prefetch", range, argc, argv);
 }
 
 /* Prints the attributes of `path` that can be read and are of one of `kinds` (a bit each). */

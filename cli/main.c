@@ -29,10 +29,14 @@ static const struct cli_verb verbs[] = {
 	  "push changes to the backend; returns when they are there",
 	  "  --progress  says each second, on stderr, how many bytes of what is being pushed are sent\n",
 	  cli_flush },
-	{ "update", "PATH...", "take over what the backend has now", NULL, cli_update },
-	{ "prefetch", "[--range OFFSET+LENGTH] PATH...",
+	{ "update", "[--progress] PATH...", "take over what the backend has now",
+	  "  --progress  says each second, on stderr, how many bytes of what is being fetched are here\n",
+	  cli_update },
+	{ "prefetch", "[--progress] [--range OFFSET+LENGTH] PATH...",
 	  "fetch what is not in the pool yet, of directories all below; returns when it is there",
-	  "  --range OFFSET+LENGTH  only these bytes of each file\n", cli_prefetch },
+	  "  --progress             says each second, on stderr, how much of each file is here\n"
+	  "  --range OFFSET+LENGTH  only these bytes of each file\n",
+	  cli_prefetch },
 	{ "backend", "list | test URL [--filters LIST]",
 	  "the backends that can be used in a root URL; what one root can do",
 	  "  test URL        writes, reads and removes in a directory of its own below the root, and\n"

@@ -222,7 +222,7 @@ static int put_in(struct vidas_backend *be, const char *key, int dir, const char
 	fd = vidas_temp_create(dir, temp);
 	if (fd < 0)
 		return say(be, fd, "making a new file");
-	err = say(be, vidas_iov_write_new(fd, put->iov, put->iovcnt), "write");
+	err = say(be, vidas_iov_write_new(fd, put->iov, put->iovcnt, put->moved), "write");
 	if (!err)
 		err = say(be, set_attrs(be, dir, name, fd, put->attrs), "setting attributes");
 	if (!err && fsync(fd) < 0)

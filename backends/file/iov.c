@@ -2,12 +2,14 @@
 #include "backends/file/iov.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
 #define WINDOW 128 /* pieces a system call */
 #define PAGE   4096u
 #define HOLE   (64u << 10) /* zeros that are worth a hole */
+#define STEP   (8u << 20)  /* bytes between two words to who looks on */
 
 struct cursor {
 	const struct iovec *iov;
@@ -103,15 +105,16 @@ static size_t run_of(const char *p, size_t size, bool *hole)
 	return run;
 }
 
-int vidas_iov_write_new(int fd, const struct iovec *iov, int iovcnt)
+int vidas_iov_write_new(int fd, const struct iovec *iov, int iovcnt, _Atomic uint64_t *moved)
 {
 	uint64_t offset = 0;
 
 	for (int i = 0; i < iovcnt; i++) {
 		for (size_t at = 0; at < iov[i].iov_len;) {
 			char *p = (char *)iov[i].iov_base + at;
-			bool hole;
-			size_t run = run_of(p, iov[i].iov_len - at, &hole);
+			bool hole = false;
+			size_t left = iov[i].iov_len - at;
+			size_t run = run_of(p, left < STEP ? left : STEP, &hole);
 			const struct iovec piece = { p, run };
 			int err = hole ? 0 : vidas_iov_write(fd, offset, &piece, 1);
 
@@ -119,6 +122,8 @@ int vidas_iov_write_new(int fd, const struct iovec *iov, int iovcnt)
 				return err;
 			at += run;
 			offset += run;
+			if (moved)
+				atomic_store_explicit(moved, offset, memory_order_relaxed);
 		}
 	}
 	return ftruncate(fd, (off_t)offset) < 0 ? -errno : 0;

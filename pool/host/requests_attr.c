@@ -110,22 +110,27 @@ static void print_parts(char *at, size_t room, const struct host_locality *l)
 		snprintf(at + used, room - used, ",...");
 }
 
-/* What of it is on its way to the store at this moment. */
+/* What of it is on its way to or from the store at this moment. */
 static void print_progress(char *at, size_t room, const struct question *q)
 {
 	struct vidas_sync *sync;
-	uint64_t sent, all;
+	uint64_t moved, all;
+	int used = 0;
 
-	if (vidas_host_container_sync(q->c, &sync) == 0 && sync &&
-	    vidas_sync_progress(sync, q->path, &sent, &all) == 0)
-		snprintf(at, room, ", pushed %" PRIu64 " of %" PRIu64 " bytes", sent, all);
+	if (vidas_host_container_sync(q->c, &sync) < 0 || !sync)
+		return;
+	if (vidas_sync_pushed(sync, q->path, &moved, &all) == 0)
+		used = snprintf(at, room, ", pushed %" PRIu64 " of %" PRIu64 " bytes", moved, all);
+	if (vidas_sync_fetched(sync, q->path, &moved, &all) == 0)
+		snprintf(at + used, room - (size_t)used,
+			 ", fetched %" PRIu64 " of %" PRIu64 " bytes", moved, all);
 }
 
 static int get_locality(const struct question *q, char **out)
 {
 	char parts[HOST_LOCALITY_PARTS * 44] = "";
 	char who[2 * (32 + 11 * VIDAS_DOMAINS_MAX)] = "";
-	char pushed[64] = "";
+	char progress[160] = "";
 	struct host_locality l;
 	size_t used;
 	int err = vidas_host_locality(q->c, q->path, &l);
@@ -136,9 +141,9 @@ static int get_locality(const struct question *q, char **out)
 	if (used < sizeof(who))
 		print_domains(who + used, sizeof(who) - used, "objects in", &l.joined);
 	print_parts(parts, sizeof(parts), &l);
-	print_progress(pushed, sizeof(pushed), q);
+	print_progress(progress, sizeof(progress), q);
 	return text(out, "resident %" PRIu64 " of %" PRIu64 " bytes%s%s%s", l.resident_bytes,
-		    l.size_bytes, parts, who, pushed);
+		    l.size_bytes, parts, who, progress);
 }
 
 static int get_container(const struct question *q, char **out)

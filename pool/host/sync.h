@@ -194,8 +194,11 @@ int vidas_sync_extents(struct vidas_sync *s, int fd, uint64_t *bytes, struct vid
 		       size_t max, size_t *count);
 
 /* What of `path`, and below it, is being pushed now: bytes sent, of how many; -ENOENT nothing is. */
-int vidas_sync_progress(struct vidas_sync *s, const char *path, uint64_t *sent_bytes,
-			uint64_t *all_bytes);
+int vidas_sync_pushed(struct vidas_sync *s, const char *path, uint64_t *sent_bytes,
+		      uint64_t *all_bytes);
+/* The same of what is being fetched whole, as by an update; by pieces of 64 MiB. */
+int vidas_sync_fetched(struct vidas_sync *s, const char *path, uint64_t *here_bytes,
+		       uint64_t *all_bytes);
 
 /* Imports a directory's entries (one level), once; -ENOTDIR, -ENOENT. */
 int vidas_sync_import(struct vidas_sync *s, const char *path, uint64_t inode, uint64_t *entries);

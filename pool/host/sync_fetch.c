@@ -47,9 +47,11 @@ static int get_piece(struct vidas_sync *s, const char *key, uint64_t offset, str
 static int get_all(struct vidas_sync *s, const char *key, struct vidas_backend_stat *st, int fd,
 		   struct sync_turn *turn)
 {
+	struct sync_fetching fetching;
 	uint64_t offset = 0;
 	int err = 0;
 
+	sync_fetching_begin(s, &fetching, key, st->size_bytes);
 	while (!err && offset < st->size_bytes) {
 		struct vidas_map map = { 0 };
 		uint64_t left = st->size_bytes - offset;
@@ -60,8 +62,10 @@ static int get_all(struct vidas_sync *s, const char *key, struct vidas_backend_s
 			err = get_piece(s, key, offset, &map, &st->version);
 		vidas_map_close(&map);
 		offset += piece;
+		atomic_store_explicit(&fetching.here_bytes, offset, memory_order_relaxed);
 		sync_turn_moved(turn);
 	}
+	sync_fetching_end(s, &fetching);
 	return err;
 }
 

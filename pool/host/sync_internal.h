@@ -5,7 +5,7 @@
  * sync_partial.c and sync_chunks.c (files in chunks, see sync_partial.h), sync_prefetch.c,
  * sync_update.c (a file), sync_renew.c (a directory): from the store;
  * sync_push.c, sync_put.c, sync_link.c, sync_conflict.c, sync_remove.c, sync_batch.c, sync_flush.c, sync_owed.c: to the
- * store; sync_state.c: states.
+ * store; sync_state.c: states; sync_progress.c: how far they are.
  *
  * Lock order: turn of a directory's inode, of a path, of a file's inode; then sync.lock. Of several paths
  * the first by strcmp() first: so what is above comes before what is below.
@@ -65,6 +65,17 @@ struct sync_turn {
 	bool held;
 };
 
+/* A file that is being fetched whole, for who looks on. Lies on the fetcher's stack. */
+struct sync_fetching {
+	const char *key;
+	uint64_t size_bytes;
+	_Atomic uint64_t here_bytes;
+	struct sync_fetching *prev, *next;
+};
+void sync_fetching_begin(struct vidas_sync *s, struct sync_fetching *f, const char *key,
+			 uint64_t size_bytes);
+void sync_fetching_end(struct vidas_sync *s, struct sync_fetching *f);
+
 struct vidas_sync {
 	struct vidas_store *store; /* both: since vidas_sync_ready() */
 	_Atomic uint32_t caps;
@@ -80,6 +91,8 @@ struct vidas_sync {
 	pthread_mutex_t lock; /* guards paths and inodes, and what follows */
 	pthread_cond_t turn_over;
 	struct sync_turn *paths, *inodes;
+
+	struct sync_fetching *fetching;
 
 	/* Files that come in chunks (sync_partial.h). */
 	bool quiet_maps; /* stores through mappings can be made so that they leave the mtime alone */

@@ -82,19 +82,6 @@ int vidas_sync_extents(struct vidas_sync *s, int fd, uint64_t *bytes, struct vid
 	return err ? err : sync_partial_extents(s, key, fd, bytes, out, max, count);
 }
 
-/* While somebody opens the store, which may take its time, nothing is pushed. */
-int vidas_sync_progress(struct vidas_sync *s, const char *path, uint64_t *sent_bytes,
-			uint64_t *all_bytes)
-{
-	struct vidas_store *store;
-
-	if (pthread_mutex_trylock(&s->open_lock))
-		return -ENOENT;
-	store = s->store;
-	pthread_mutex_unlock(&s->open_lock);
-	return store ? vidas_store_progress(store, path, sent_bytes, all_bytes) : -ENOENT;
-}
-
 int vidas_sync_info(struct vidas_sync *s, const char *path, struct vidas_sync_info *info)
 {
 	struct sync_record rec;

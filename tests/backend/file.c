@@ -6,8 +6,10 @@
  */
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -407,6 +409,41 @@ out:
 	free(buf);
 }
 
+static atomic_bool putting;
+
+static void *put_again(void *arg)
+{
+	const struct iovec *iov = arg;
+
+	for (int i = 0; i < 200 && atomic_load(&putting); i++)
+		CU_ASSERT_EQUAL(put_bytes("large", iov->iov_base, iov->iov_len), 0);
+	atomic_store(&putting, false);
+	return NULL;
+}
+
+/* Who looks on sees a put half done. */
+static void test_progress(void)
+{
+	struct iovec iov = { .iov_len = 64u << 20 };
+	uint64_t sent, all = 0;
+	bool seen = false;
+	pthread_t thread;
+
+	iov.iov_base = malloc(iov.iov_len);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(iov.iov_base);
+	memset(iov.iov_base, 'x', iov.iov_len);
+	atomic_store(&putting, true);
+	CU_ASSERT_EQUAL_FATAL(pthread_create(&thread, NULL, put_again, &iov), 0);
+	while (!seen && atomic_load(&putting))
+		seen = vidas_store_progress(store, "large", &sent, &all) == 0 && sent && sent < all;
+	atomic_store(&putting, false);
+	pthread_join(thread, NULL);
+	CU_ASSERT_TRUE(seen);
+	CU_ASSERT_EQUAL(all, iov.iov_len);
+	CU_ASSERT_EQUAL(vidas_store_remove(store, "large", NULL), 0);
+	free(iov.iov_base);
+}
+
 static int run(void)
 {
 	static const struct unit_case cases[] = {
@@ -421,6 +458,7 @@ static int run(void)
 		{ "attributes", test_attributes },
 		{ "change by others", test_change_by_others },
 		{ "URLs", test_urls },
+		{ "progress", test_progress },
 		{ "full", test_full },
 	};
 

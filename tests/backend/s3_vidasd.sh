@@ -28,6 +28,15 @@ grep -q "^$a/large: [0-9]* of 38 MiB$" "$VIDAS_TMP/said" || fail "no progress: $
 sed -n 's/.*: \([0-9]*\) of .*/\1/p' "$VIDAS_TMP/said" | sort -nc || fail "it goes backwards: $(cat "$VIDAS_TMP/said")"
 same clean "$(getfattr --only-values -n user.vidas.state "$a/large")" "its state"
 
+# Another client puts a newer one, which comes at 5 MB a second and connection, eight of them for each 64 MiB.
+head -c 100000000 /dev/urandom >"$VIDAS_TMP/newer"
+AWS_ACCESS_KEY_ID=TheKey AWS_SECRET_ACCESS_KEY=x VIDAS_BACKEND_DIR=$VIDAS_BUILD/lib/vidas/backends "$VIDAS_BUILD/tests/backend/s3call" \
+	"s3://slow/p?endpoint=http://127.0.0.1:$(cat "$VIDAS_TMP/port")" putfile large "$VIDAS_TMP/newer" 2>/dev/null
+vidas update --progress "$a/large" 2>"$VIDAS_TMP/said" || fail "update: $(cat "$VIDAS_TMP/said")"
+grep -q "^$a/large: 64 of 95 MiB$" "$VIDAS_TMP/said" || fail "no progress: $(cat "$VIDAS_TMP/said")"
+cmp "$a/large" "$VIDAS_TMP/newer" || fail "an update did not bring what another client put"
+refuses 1 grep -q "ed [0-9]* of" <<<"$(getfattr --only-values -n user.vidas.locality "$a/large")"
+
 # What anybody could read. (The environment of vidasd is for root and its own user alone.)
 {
 	tr '\0' ' ' <"/proc/$vidasd/cmdline"

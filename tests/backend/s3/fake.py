@@ -178,6 +178,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         begin, end = int(wanted[0]), min(int(wanted[2]) + 1, len(data))
         if begin >= len(data):
             return self.refuse(416, "InvalidRange")
+        if bucket == "slow":
+            time.sleep((end - begin) / 5e6)
         self.answer(206, data[begin:end], ETag=etag, Content_Range=f"bytes {begin}-{end - 1}/{len(data)}")
 
     do_GET = do_HEAD = do_PUT = do_DELETE = do_POST = handle_one
