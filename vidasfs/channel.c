@@ -4,6 +4,7 @@
  * new one, which begins with INIT; the kernel says that once. So it is noted, and told to libfuse again:
  * its answer, to a request that the kernel does not have any more, comes to nothing.
  */
+#include "vidasfs/far.h"
 #include "vidasfs/fs.h"
 
 #include <linux/fuse.h>
@@ -47,9 +48,16 @@ int vidas_channel_resume(struct fuse_session *se)
 {
 	struct fuse_buf buf = { .size = vidas_kept->init_bytes, .mem = vidas_kept->init };
 	char mounted_fd[32];
+	int err;
 
 	if (!buf.size)
 		return -ENOTCONN;
+	if (vidas_is_far()) {
+		err = vidas_far_session(se);
+		if (!err)
+			fuse_session_process_buf(se, &buf);
+		return err;
+	}
 	snprintf(mounted_fd, sizeof(mounted_fd), "/dev/fd/%d", vidas_kept->fuse_fd);
 	if (fuse_session_mount(se, mounted_fd) < 0)
 		return -ENOTCONN;
@@ -71,7 +79,16 @@ void vidas_channel_resend(void)
 {
 	const struct fuse_out_header n = { .len = sizeof(n), .error = NOTIFY_RESEND };
 
-	if (write(vidas_kept->fuse_fd, &n, sizeof(n)) < 0)
+	int err = vidas_is_far() ? vidas_far_resend() : vidas_channel_write(&n, sizeof(n));
+
+	if (err)
 		vidas_log(VIDAS_LOG_ERR, "what was under way is not sent again: %s",
-			  strerror(errno));
+			  strerror(-err));
+}
+
+int vidas_channel_write(const void *message, size_t bytes)
+{
+	if (vidas_is_far())
+		return vidas_far_tell(message, bytes);
+	return write(fuse_session_fd(vidas_fs.se), message, bytes) < 0 ? -errno : 0;
 }

@@ -54,12 +54,16 @@ struct vidas_options {
 	int nopassthrough;
 	int readonly;
 	uint64_t atime; /* MOUNT_ATTR_*, when reading moves it; 0: as the pool's mount has it */
+	int lane;  /* the far half's (far.h); -1: we are none */
+	int split; /* both halves on this machine (near.h) */
 	int foreground, debug, help, version;
 	char *mountpoint;
 };
 
 /* 0, or -EINVAL after one line on stderr. What it leaves in `args` is for libfuse. */
 int vidas_options_parse(struct fuse_args *args, struct vidas_options *o);
+/* Of values that are settled. */
+int vidas_options_check(const struct vidas_options *o);
 void vidas_options_free(struct vidas_options *o);
 
 /* The mount -------------------------------------------------------------------------------------- */
@@ -156,7 +160,8 @@ struct vidas_node_key {
 /* Enough for tmpfs, ext4, xfs and btrfs; what has larger ones keeps its descriptors. */
 #define VIDAS_HANDLE_BYTES 40u
 
-/* Kept (keep.h): its address is what the kernel calls it by. */
+/* Kept (keep.h): its address is what the kernel calls it by; its number, where a lane is between us
+ * and the kernel. */
 struct vidas_node {
 	struct vidas_node_key key;
 	mode_t type;		  /* S_IFMT bits; never changes */
@@ -192,14 +197,24 @@ struct vidas_node {
 	struct vidas_window *window; /* window_lock */
 };
 
+/* Is this the far half of a vidasfs in two (far.h)? */
+static inline bool vidas_is_far(void)
+{
+	return vidas_fs.options.lane >= 0;
+}
+
 static inline struct vidas_node *vidas_node_of(fuse_ino_t ino)
 {
-	return ino == FUSE_ROOT_ID ? vidas_fs.root : (struct vidas_node *)ino;
+	if (ino == FUSE_ROOT_ID)
+		return vidas_fs.root;
+	return vidas_is_far() ? vidas_keep_find(VIDAS_KEPT_NODE, ino) : (struct vidas_node *)ino;
 }
 
 static inline fuse_ino_t vidas_node_id(const struct vidas_node *n)
 {
-	return n == vidas_fs.root ? FUSE_ROOT_ID : (fuse_ino_t)(uintptr_t)n;
+	if (n == vidas_fs.root)
+		return FUSE_ROOT_ID;
+	return vidas_is_far() ? vidas_keep_number(VIDAS_KEPT_NODE, n) : (fuse_ino_t)(uintptr_t)n;
 }
 
 static inline bool vidas_node_is_list(const struct vidas_node *n)
@@ -222,6 +237,8 @@ struct vidas_node *vidas_node_enter(struct vidas_branch *b, const struct stat *s
 /* The same without a lookup counted but with a reference; NULL if there is none. */
 struct vidas_node *vidas_node_find(struct vidas_branch *b, uint64_t ino);
 void vidas_node_forget(struct vidas_node *n, uint64_t lookups);
+/* Of a number that may be anything: with a reference, or NULL. */
+struct vidas_node *vidas_node_get(uint64_t id);
 /* Puts a kept one of another worker into the table, without counts but its lookups. */
 void vidas_node_resume(struct vidas_node *n);
 bool vidas_node_known(struct vidas_node *n); /* does the kernel have lookups of it? */
@@ -344,6 +361,7 @@ struct vidas_handle {
 	uint64_t generation;
 	bool direct;		     /* the kernel caches no pages of it */
 	bool noflush;		     /* the kernel was told to keep closes to itself */
+	unsigned users;		     /* requests in hand; far_hold.c */
 	struct vidas_poller *poller; /* notify.c */
 	pthread_mutex_t lock;
 	int fd; /* lock; -1 until vidas_handle_fd() */
@@ -351,6 +369,7 @@ struct vidas_handle {
 
 struct vidas_dir {
 	struct vidas_node *node;
+	unsigned users;		   /* requests in hand; far_hold.c */
 	struct vidas_names *names; /* the list of containers */
 	pthread_mutex_t lock;	   /* guards what follows */
 	void *stream;		   /* DIR; NULL until it is listed */

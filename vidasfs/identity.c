@@ -4,6 +4,7 @@
  * daemon stays root, but takes the caller's fsuid and fsgid while it makes a file: so owner, group,
  * sgid inheritance, default ACLs and umask come out as the host's own file system does them.
  */
+#include "vidasfs/far.h"
 #include "vidasfs/fs.h"
 
 #include <cap-ng.h>
@@ -124,8 +125,11 @@ static bool caller_has(pid_t pid, unsigned cap)
 	unsigned long long have = 0;
 	char path[64], line[256];
 	bool seen = false;
+	uint64_t there;
 	FILE *f;
 
+	if (vidas_is_far())
+		return vidas_far_caps(pid, &there) || (there >> cap & 1);
 	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
 	f = fopen(path, "re");
 	while (f && !seen && fgets(line, sizeof(line), f))
@@ -153,6 +157,12 @@ int vidas_identity_sticky(fuse_req_t req, int dirfd, uid_t owner)
 	return caller_has(ctx->pid, CAP_FOWNER) ? 0 : -EPERM;
 }
 
+static int groups_of(fuse_req_t req, int room, gid_t *list)
+{
+	return vidas_is_far() ? vidas_far_groups(fuse_req_ctx(req)->pid, room, list) :
+				fuse_req_getgroups(req, room, list);
+}
+
 bool vidas_identity_member(fuse_req_t req, gid_t gid)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
@@ -161,7 +171,7 @@ bool vidas_identity_member(fuse_req_t req, gid_t gid)
 	bool member = !ctx->uid || ctx->gid == gid;
 
 	while (!member) {
-		count = fuse_req_getgroups(req, room, list);
+		count = groups_of(req, room, list);
 		/* Of a process that we cannot see none is known. */
 		if (count <= 0)
 			break;

@@ -134,6 +134,7 @@ void *vidas_keep_new(enum vidas_kept_kind kind)
 		memcpy(&a->free, s->record, sizeof(struct slot *));
 	} else if (atomic_load_explicit(used, memory_order_relaxed) < a->room) {
 		s = slot_at(a, atomic_load_explicit(used, memory_order_relaxed));
+		s->serial = vidas_kept->serials;
 		atomic_fetch_add_explicit(used, 1, memory_order_release);
 	}
 	pthread_mutex_unlock(&a->lock);
@@ -197,9 +198,16 @@ uint64_t vidas_keep_number(enum vidas_kept_kind kind, const void *record)
 
 void *vidas_keep_find(enum vidas_kept_kind kind, uint64_t number)
 {
+	uint64_t used = atomic_load_explicit(&vidas_kept->used[kind], memory_order_acquire);
 	struct slot *s = slot_at(&arrays[kind], (uint32_t)number);
 
-	return s->serial == number >> 32 && atomic_load_explicit(&s->live, memory_order_acquire) ?
+	return (uint32_t)number < used && s->serial == number >> 32 &&
+			       atomic_load_explicit(&s->live, memory_order_acquire) ?
 		       s->record :
 		       NULL;
+}
+
+void vidas_keep_serials(uint32_t first)
+{
+	vidas_kept->serials = first;
 }

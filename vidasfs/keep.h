@@ -52,6 +52,7 @@ struct vidas_kept {
 	_Atomic bool ending;	  /* ... not any more */
 	bool detached;		  /* nobody waits for the mount any more */
 	bool journal;		  /* the log is the journal */
+	uint32_t serials;	  /* see vidas_keep_serials() */
 	int fuse_fd;
 	char mountpoint[PATH_MAX];
 	struct vidas_node *root;
@@ -82,6 +83,8 @@ void *vidas_keep_again(enum vidas_kept_kind kind);
 /* A record by number; one that was freed, or another in its place, is not found by it (NULL). */
 uint64_t vidas_keep_number(enum vidas_kept_kind kind, const void *record);
 void *vidas_keep_find(enum vidas_kept_kind kind, uint64_t number);
+/* Before there are records: numbers begin with that serial, in the upper half. */
+void vidas_keep_serials(uint32_t first);
 
 /* The request in hand (channel.c, deed.c) ----------------------------------------------------------- */
 
@@ -122,6 +125,8 @@ int vidas_channel_resume(struct fuse_session *se);
 bool vidas_channel_resends(void);
 /* Has the kernel send again what nobody has answered. */
 void vidas_channel_resend(void);
+/* Tells the kernel something: one message of FUSE. 0, or its errno. */
+int vidas_channel_write(const void *message, size_t bytes);
 
 /* The processes (keeper.c) -------------------------------------------------------------------------- */
 

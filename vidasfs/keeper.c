@@ -202,6 +202,7 @@ int vidas_keeper_run(int (*work)(void *arg), void *arg, int argc, char **argv)
 {
 	struct job j = { .work = work, .arg = arg };
 	unsigned haste = 0;
+	const char *why;
 	int64_t since_us;
 	int status;
 
@@ -222,7 +223,8 @@ int vidas_keeper_run(int (*work)(void *arg), void *arg, int argc, char **argv)
 		    atomic_load_explicit(&vidas_kept->ending, memory_order_acquire))
 			return EXIT_FAILURE;
 		if (told_to_end(WTERMSIG(status))) {
-			umount2(vidas_kept->mountpoint, MNT_DETACH);
+			if (!vidas_is_far())
+				umount2(vidas_kept->mountpoint, MNT_DETACH);
 			return EXIT_SUCCESS;
 		}
 		/* SIGKILL is no crash: someone, or the kernel out of memory, wants it gone. */
@@ -239,8 +241,16 @@ int vidas_keeper_run(int (*work)(void *arg), void *arg, int argc, char **argv)
 			vidas_log(VIDAS_LOG_WARNING, "leaving the directory: %s", strerror(errno));
 		fds_list(&left);
 		if (haste >= HASTE_OVER)
-			start_over("workers crash again and again");
+			why = "workers crash again and again";
 		else if (!vidas_channel_resends())
-			start_over("this kernel, older than 6.9, sends no request again");
+			why = "this kernel, older than 6.9, sends no request again";
+		else
+			why = NULL;
+		if (why && vidas_is_far()) {
+			vidas_log(VIDAS_LOG_ERR, "%s: what is open in that mount is lost", why);
+			return EXIT_FAILURE;
+		}
+		if (why)
+			start_over(why);
 	}
 }

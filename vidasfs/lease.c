@@ -188,7 +188,7 @@ static int advance_epoch(void)
 {
 	const struct notice n = { .len = sizeof(n), .error = INC_EPOCH };
 
-	return write(fuse_session_fd(vidas_fs.se), &n, sizeof(n)) < 0 ? -errno : 0;
+	return vidas_channel_write(&n, sizeof(n));
 }
 
 void vidas_lease_drop_names(void)

@@ -8,6 +8,7 @@
  * has waited for a while, and of what its owner holds; vidasd sees the waits of all domains, and says
  * which one closes a circle. Nobody needs vidasd to get or to give a lock.
  */
+#include "vidasfs/far.h"
 #include "vidasfs/lock.h"
 
 #include <signal.h>
@@ -144,6 +145,7 @@ static void *waiter_main(void *arg)
 	fuse_req_interrupt_func(req, NULL, NULL);
 	if (w->o)
 		vidas_lock_waited(w->h, w->o, w->lock.l_pid, !err);
+	vidas_far_unhold(w->h);
 	waiter_leave(w);
 	fuse_reply_err(req, err);
 	pthread_mutex_lock(&waits_lock);
@@ -379,12 +381,15 @@ void vidas_lock_wait(fuse_req_t req, struct vidas_handle *h, struct vidas_lock_o
 		w->op = op;
 		if (lock)
 			w->lock = *lock;
+		vidas_far_hold(h);
 		pthread_mutex_lock(&waits_lock);
 		err = waiter_start(w);
 		pthread_mutex_unlock(&waits_lock);
 	}
 	if (!err)
 		return;
+	if (w)
+		vidas_far_unhold(h);
 	free(w);
 	if (o)
 		vidas_lock_waited(h, o, 0, false);

@@ -13,6 +13,7 @@
  * next request a little longer before it sleeps, as long as that pays: it does not where the two
  * share a CPU, or the machine is busy.
  */
+#include "vidasfs/far.h"
 #include "vidasfs/fs.h"
 
 #include <errno.h>
@@ -161,7 +162,8 @@ static int look(struct fuse_buf *buf)
 static int doze(void)
 {
 	struct pollfd p[] = { { .fd = fuse_session_fd(vidas_fs.se), .events = POLLIN },
-			      { .fd = loop.end_fd, .events = POLLIN } };
+			      { .fd = loop.end_fd, .events = POLLIN },
+			      { .fd = vidas_far_queue_fd(), .events = POLLIN } };
 	int64_t since_us = vidas_now_us();
 
 	if (poll(p, VIDAS_ARRAY_SIZE(p), -1) < 0 && errno != EINTR)
@@ -288,6 +290,19 @@ static bool is_short(const struct fuse_buf *buf)
 	return n->key.branch && n->key.branch->volatile_pool;
 }
 
+static void carry_out(const struct fuse_buf *buf, bool waited)
+{
+	if (vidas_is_far() && !vidas_far_enter(buf))
+		return;
+	if (!is_short(buf) || is_crowded(buf, waited))
+		vidas_loop_step_aside();
+	vidas_channel_note(buf);
+	if (!vidas_statx_serve(buf))
+		fuse_session_process_buf(vidas_fs.se, buf);
+	if (vidas_is_far())
+		vidas_far_leave();
+}
+
 static void *work(void *arg)
 {
 	struct fuse_buf buf = { 0 };
@@ -302,11 +317,7 @@ static void *work(void *arg)
 			leading = false;
 			break;
 		}
-		if (!is_short(&buf) || is_crowded(&buf, waited))
-			vidas_loop_step_aside();
-		vidas_channel_note(&buf);
-		if (!vidas_statx_serve(&buf))
-			fuse_session_process_buf(vidas_fs.se, &buf);
+		carry_out(&buf, waited);
 	}
 	free(buf.mem);
 	pthread_mutex_lock(&loop.lock);

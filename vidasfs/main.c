@@ -4,7 +4,10 @@
  * (keeper.c) runs serve() in a worker, which connects to vidasd, attaches and mounts, or goes on
  * where a worker was killed; the operations are in the files that their names say.
  */
+#include "vidasfs/far.h"
 #include "vidasfs/fs.h"
+#include "vidasfs/lane.h"
+#include "vidasfs/near.h"
 
 #include <limits.h>
 #include <poll.h>
@@ -41,6 +44,7 @@ static const char usage[] =
 	"  -o relaxed_timeout=SECONDS  for how long names and attributes that are relaxed are cached (10)\n"
 	"  -o wait_timeout=SECONDS     how long `getfattr -n user.vidas.wait` waits for a message (3600)\n"
 	"  -o nopassthrough   reads and writes go through vidasfs\n"
+	"  -o split           as in a Xen guest, in two halves: this one, and one beside vidasd\n"
 	"  -o timeout=SECONDS how long a request waits for a vidasd that does not answer (30)\n"
 	"  -o log=FILE        the log, once in the background (default: the journal)\n"
 	"  and suid, dev, noexec, noatime, ... as in mount(8)\n"
@@ -74,7 +78,9 @@ static void want_passthrough(struct fuse_conn_info *conn)
 	const char *why = NULL;
 
 #if VIDAS_FUSE_PASSTHROUGH
-	if (vidas_fs.options.nopassthrough)
+	if (vidas_is_far())
+		why = "the mount is in another machine than the pool";
+	else if (vidas_fs.options.nopassthrough)
 		why = "-o nopassthrough";
 	else if (!fuse_set_feature_flag(conn, FUSE_CAP_PASSTHROUGH))
 		why = "this kernel, older than 6.9 or without CONFIG_FUSE_PASSTHROUGH, has none";
@@ -135,7 +141,7 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	want_not(conn, FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
 			       FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_HANDLE_KILLPRIV);
 	want_passthrough(conn);
-	conn->max_write = IO_MAX;
+	conn->max_write = vidas_is_far() ? VIDAS_LANE_IO_MAX : IO_MAX;
 	conn->time_gran = 1;
 	vidas_lease_init();
 }
@@ -336,6 +342,16 @@ static void log_to_journal(int fd)
 	setenv("JOURNAL_STREAM", stream, 1);
 }
 
+static int open_log(const struct vidas_options *o)
+{
+	int fd = open(o->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+
+	if (fd < 0)
+		vidas_log(VIDAS_LOG_WARNING, "log=%s: %s: there is no log", o->log,
+			  strerror(errno));
+	return fd;
+}
+
 /* Lets go of the terminal and tells who waits in background() that the mount is there. */
 static void detach(const struct vidas_options *o, int ready_fd)
 {
@@ -346,12 +362,9 @@ static void detach(const struct vidas_options *o, int ready_fd)
 		goto out;
 	}
 	if (o->log)
-		log = open(o->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+		log = open_log(o);
 	else
 		log = sd_journal_stream_fd("vidasfs", LOG_INFO, 1);
-	if (log < 0 && o->log)
-		vidas_log(VIDAS_LOG_WARNING, "log=%s: %s: there is no log", o->log,
-			  strerror(errno));
 	if (log >= 0 && !o->log) {
 		log_to_journal(log);
 		vidas_kept->journal = true;
@@ -400,6 +413,17 @@ static int go_on(void)
 	return 0;
 }
 
+/* Another machine has the mount. */
+static int begin_far(void)
+{
+	int err = vidas_far_session(vidas_fs.se);
+
+	if (err)
+		return vidas_fail(err, "no session on the lane: %s", strerror(-err));
+	vidas_far_welcome(0);
+	return 0;
+}
+
 /* What libfuse does in the worker that has mounted. */
 static void unmount(void)
 {
@@ -423,6 +447,8 @@ static int serve(void *arg)
 {
 	const struct vidas_options *o = &vidas_fs.options;
 	bool first = atomic_load_explicit(&vidas_kept->workers, memory_order_relaxed) < 2;
+	static const struct fuse_lowlevel_ops none;
+	bool near = vidas_is_near();
 	struct start *s = arg;
 	sigset_t ends;
 	int err;
@@ -431,31 +457,39 @@ static int serve(void *arg)
 		log_to_journal(STDERR_FILENO);
 	vidas_log_init("vidasfs", o->debug ? VIDAS_LOG_DEBUG : VIDAS_LOG_INFO);
 	vidas_loop_block_signals(&ends);
-	err = prepare(o, first, &ends);
+	err = near ? vidas_near_connect() : prepare(o, first, &ends);
 	if (err)
 		goto out;
 	err = -EIO;
-	vidas_fs.se = fuse_session_new(&s->args, &operations, sizeof(operations), NULL);
+	vidas_fs.se =
+		fuse_session_new(&s->args, near ? &none : &operations, sizeof(operations), NULL);
 	if (!vidas_fs.se) {
 		vidas_fail(err, "libfuse gives no session");
 		goto out;
 	}
-	err = first ? begin(o, s->ready_fd) : go_on();
+	if (!first)
+		err = go_on();
+	else
+		err = vidas_is_far() ? begin_far() : begin(o, s->ready_fd);
 	if (err)
 		goto out;
 	atomic_store_explicit(&vidas_kept->mounted, true, memory_order_release);
-	err = vidas_loop_run(&ends);
+	err = near ? vidas_near_run(&ends) : vidas_loop_run(&ends);
 	sd_notify(0, "STOPPING=1");
 	atomic_store_explicit(&vidas_kept->ending, true, memory_order_release);
 	if (first)
 		fuse_session_unmount(vidas_fs.se);
-	else
+	else if (!vidas_is_far())
 		unmount();
 	vidas_notify_stop();
 	vidas_branches_flush();
 out:
 	if (err)
 		vidas_log(VIDAS_LOG_ERR, "%s", vidas_fail_text());
+	if (err && vidas_is_far())
+		vidas_far_welcome(err);
+	if (near)
+		vidas_near_close();
 	vidas_locks_stop();
 	vidas_branches_close();
 	vidas_close(vidas_fs.v); /* leaves what is attached */
@@ -489,6 +523,21 @@ static int background(void)
 	_exit(WEXITSTATUS(status));
 }
 
+/* A far half: who has the mount says what it is to be. */
+static int greet(struct vidas_options *o)
+{
+	int log = o->log ? open_log(o) : -1, err;
+
+	if (log >= 0 && dup2(log, STDERR_FILENO) >= 0)
+		close(log);
+	err = vidas_far_greet(o);
+	if (err) {
+		vidas_log(VIDAS_LOG_ERR, "%s", vidas_fail_text());
+		vidas_far_welcome(err);
+	}
+	return err;
+}
+
 int main(int argc, char **argv)
 {
 	struct start s = { .args = FUSE_ARGS_INIT(argc, argv), .ready_fd = -1 };
@@ -513,9 +562,12 @@ int main(int argc, char **argv)
 		    0 ||
 	    (o->debug && fuse_opt_add_arg(&s.args, "-odebug") < 0) || vidas_keep_init() < 0)
 		goto out;
-	if (!o->foreground && !o->debug)
+	if (vidas_is_far() && greet(o) < 0)
+		goto out;
+	if (!o->foreground && !o->debug && !vidas_is_far())
 		s.ready_fd = background();
-	status = o->debug ? serve(&s) : vidas_keeper_run(serve, &s, argc, argv);
+	/* A near half has nothing that another could go on with. */
+	status = o->debug || vidas_is_near() ? serve(&s) : vidas_keeper_run(serve, &s, argc, argv);
 out:
 	fuse_opt_free_args(&s.args);
 	vidas_options_free(o);

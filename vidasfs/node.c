@@ -169,6 +169,25 @@ struct vidas_node *vidas_node_find(struct vidas_branch *b, uint64_t ino)
 	return n;
 }
 
+struct vidas_node *vidas_node_get(uint64_t id)
+{
+	struct vidas_node *n =
+		id == FUSE_ROOT_ID ? vidas_fs.root : vidas_keep_find(VIDAS_KEPT_NODE, id);
+	struct vidas_shard *s = n ? vidas_shard_of(n->key.ino) : NULL;
+	bool known;
+
+	if (!n)
+		return NULL;
+	/* It may have gone meanwhile, and be another by now. */
+	pthread_mutex_lock(&s->lock);
+	known = s == vidas_shard_of(n->key.ino) && (n->lookups || n->refs || n->fd_users) &&
+		(n == vidas_fs.root || vidas_keep_find(VIDAS_KEPT_NODE, id) == n);
+	if (known)
+		n->refs++;
+	pthread_mutex_unlock(&s->lock);
+	return known ? n : NULL;
+}
+
 bool vidas_node_known(struct vidas_node *n)
 {
 	struct vidas_shard *s = vidas_shard_of(n->key.ino);

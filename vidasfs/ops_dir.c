@@ -76,6 +76,7 @@ void vidas_dir_resume(struct vidas_dir *d)
 	d->stream = NULL;
 	d->entry = NULL;
 	d->next = 0;
+	d->users = 0;
 	pthread_mutex_init(&d->lock, NULL);
 	vidas_node_ref(d->node);
 	vidas_branch_opened(d->node->key.branch, 1);

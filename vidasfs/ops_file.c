@@ -109,6 +109,7 @@ void vidas_handle_resume(struct vidas_handle *h)
 
 	pthread_mutex_init(&h->lock, NULL);
 	h->poller = NULL;
+	h->users = 0;
 	vidas_node_ref(n);
 	vidas_branch_opened(n->key.branch, 1);
 	vidas_fd_pin(n);

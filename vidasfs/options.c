@@ -39,6 +39,8 @@ static const struct fuse_opt spec[] = {
 	OPTION("relaxed_timeout=%u", relaxed_seconds),
 	OPTION("wait_timeout=%u", wait_seconds),
 	OPTION("nopassthrough", nopassthrough),
+	OPTION("split", split),
+	OPTION("--far=%d", lane),
 	OPTION("-f", foreground),
 	OPTION("-d", debug),
 	OPTION("debug", debug),
@@ -140,14 +142,10 @@ static int each(void *data, const char *arg, int key, struct fuse_args *out)
 	}
 }
 
-static int check(const struct vidas_options *o)
+int vidas_options_check(const struct vidas_options *o)
 {
 	char *end;
 
-	if (o->help || o->version)
-		return 0;
-	if (!o->mountpoint)
-		return fail("no mount point%s", "");
 	if (o->socket && o->domain)
 		return fail("socket= and domain= both say where vidasd is: give one%s", "");
 	if (o->domain && (strtoul(o->domain, &end, 10) > UINT32_MAX || *end || !*o->domain))
@@ -167,8 +165,20 @@ static int check(const struct vidas_options *o)
 	return 0;
 }
 
+static int check(const struct vidas_options *o)
+{
+	if (o->help || o->version)
+		return 0;
+	if (o->lane >= 0 && (o->mountpoint || o->split || o->container))
+		return fail("%s: what is mounted is said by who has the mount", "--far");
+	if (o->lane < 0 && !o->mountpoint)
+		return fail("no mount point%s", "");
+	return vidas_options_check(o);
+}
+
 int vidas_options_parse(struct fuse_args *args, struct vidas_options *o)
 {
+	o->lane = -1;
 	o->relaxed_seconds = RELAXED_SECONDS;
 	o->wait_seconds = WAIT_SECONDS;
 	if (fuse_opt_parse(args, o, spec, each) < 0 || check(o) < 0)

@@ -102,14 +102,15 @@ static int ask(struct vidas_node *n, struct statx_reply *r)
 static void answer(const struct fuse_in_header *in)
 {
 	struct statx_reply r = { .unique = in->unique };
+	int err;
 
 	vidas_lease_enter();
 	r.error = ask(vidas_node_of(in->nodeid), &r);
 	r.len = r.error ? 16 : sizeof(r);
 	/* Interrupted, or unmounted: then nobody waits for it. */
-	if (write(fuse_session_fd(vidas_fs.se), &r, r.len) < 0 && errno != ENOENT &&
-	    errno != ENODEV)
-		vidas_log(VIDAS_LOG_ERR, "answering statx: %s", strerror(errno));
+	err = vidas_channel_write(&r, r.len);
+	if (err && err != -ENOENT && err != -ENODEV)
+		vidas_log(VIDAS_LOG_ERR, "answering statx: %s", strerror(-err));
 	vidas_lease_leave();
 }
 

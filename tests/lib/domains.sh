@@ -6,6 +6,7 @@
 #   domain_address ID           what its programs connect to; with VIDAS_TEST_TRANSPORT=xen that is an agent
 #   domain_mount ID DIR [OPT]   mounts its containers; OPT as in -o; the pid of its vidasfs: domain_pid DIR
 #   domain_umount DIR; domain_kill DIR (its vidasfs dies for good); worker_kill DIR (it dies, and goes on)
+#   VIDASFS_SPLIT=1             in the environment: mounts are in two halves, as in a Xen guest (vidasfs -o split)
 #   admin ARG...                the vidas command as the host
 #   vidasd_options=(...)        further options, for all starts
 #   two_domains                 all of that for domains 1 and 2, mounted at $VIDAS_TMP/1 and /2, with a container of the
@@ -53,7 +54,7 @@ domain_address() {
 
 domain_mount() {
 	mkdir -p "$2"
-	vidasfs -o "socket=$run/domains/$1/sock,log=$VIDAS_TMP/vidasfs.log${3:+,$3}" "$2"
+	vidasfs -o "socket=$run/domains/$1/sock,log=$VIDAS_TMP/vidasfs.log${VIDASFS_SPLIT:+,split}${3:+,$3}" "$2"
 }
 
 # The vidasfs whose command line ends in that directory.
@@ -68,20 +69,41 @@ domain_pid() {
 	return 1
 }
 
+# Of a vidasfs in two halves, the keeper of the far one.
+far_keeper() {
+	local pid
+	pid=$(domain_pid "$1")
+	pgrep -P "$pid" vidas-keeper
+}
+
 domain_umount() { umount "$1"; }
 
 # The domain's vidasfs dies whole, the keeper first, and is not followed by another.
 domain_kill() {
 	local pid keeper
 	pid=$(domain_pid "$1")
-	keeper=$(awk '$1 == "PPid:" { print $2 }' "/proc/$pid/status")
-	kill -KILL "$keeper" "$pid"
+	if [ -n "${VIDASFS_SPLIT:-}" ]; then
+		keeper=$(far_keeper "$1")
+		keeper="$keeper $(pgrep -P "$keeper")"
+	else
+		keeper=$(awk '$1 == "PPid:" { print $2 }' "/proc/$pid/status")
+	fi
+	# shellcheck disable=SC2086 # one or two
+	kill -KILL $keeper "$pid"
 	wait_for 5 gone "$pid"
 }
 
 # Only its worker, which another follows.
 worker_kill() {
-	local pid
+	local pid keeper
+	if [ -n "${VIDASFS_SPLIT:-}" ]; then
+		keeper=$(far_keeper "$1")
+		pid=$(pgrep -P "$keeper")
+		kill -KILL "$pid"
+		wait_for 5 gone "$pid"
+		wait_for 10 pgrep -P "$keeper"
+		return
+	fi
 	pid=$(domain_pid "$1")
 	kill -KILL "$pid"
 	wait_for 5 gone "$pid"

@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The far half's end of the lane. */
+#include "vidasfs/far.h"
+#include "vidasfs/border.h"
+#include "vidasfs/fs.h"
+#include "vidasfs/lane.h"
+
+#include <linux/fuse.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#define SEND_US	      (30 * 1000 * 1000)
+#define GREET_US      (30 * 1000 * 1000)
+#define GLANCE_US     2000 /* others may have taken our answer from the lane */
+#define QUEUE_MAX     1024u
+/* Notices of FUSE that do not change what the kernel answers by itself. */
+#define NOTIFY_POLL   1
+#define NOTIFY_RESEND 7
+
+/* A request that was taken by somebody who waits for an answer. */
+struct queued {
+	struct queued *prev, *next;
+	size_t bytes;
+	char message[];
+};
+
+struct question {
+	struct question *prev, *next;
+	uint64_t token;
+	bool done;
+	void *answer;
+	size_t room, bytes;
+};
+
+static struct {
+	pthread_mutex_t lock; /* what is below, and taking messages from the lane */
+	struct queued *queue;
+	unsigned queued;
+	struct question *questions;
+	uint64_t token;
+	bool ended;
+	int queue_fd;
+} far = { .lock = PTHREAD_MUTEX_INITIALIZER, .queue_fd = -1 };
+
+static int lane(void)
+{
+	return vidas_fs.options.lane;
+}
+
+/* Greeting --------------------------------------------------------------------------------------- */
+
+static int take_text(const char *text, size_t bytes, bool (*ok)(const char *, size_t), char **out)
+{
+	if (!bytes)
+		return 0;
+	if (memchr(text, 0, bytes) || !ok(text, bytes))
+		return vidas_fail(-EINVAL, "the near half asks for what is no name");
+	*out = strndup(text, bytes);
+	return *out ? 0 : -ENOMEM;
+}
+
+static int take_hello(const struct vidas_lane_hello *h, size_t bytes, struct vidas_options *o)
+{
+	size_t text;
+	int err;
+
+	if (bytes < sizeof(*h) || h->head.bytes != bytes || h->head.kind != VIDAS_LANE_HELLO)
+		return vidas_fail(-EPROTO, "the near half does not begin with a greeting");
+	if (h->version != VIDAS_LANE_VERSION)
+		return vidas_fail(-EPROTONOSUPPORT,
+				  "the near half speaks version %u of the lane, this one %u: "
+				  "install the same VIDAS on both sides",
+				  h->version, VIDAS_LANE_VERSION);
+	text = bytes - sizeof(*h);
+	if (text != (size_t)h->container_bytes + h->subdir_bytes ||
+	    (h->subdir_bytes && !h->container_bytes))
+		return vidas_fail(-EPROTO, "the near half's greeting is not sound");
+	err = take_text(h->text, h->container_bytes, vidas_name_ok, &o->container);
+	if (!err)
+		err = take_text(h->text + h->container_bytes, h->subdir_bytes, vidas_path_ok,
+				&o->subdir);
+	o->relaxed_seconds = h->relaxed_seconds;
+	o->wait_seconds = h->wait_seconds;
+	if (!err && h->relaxed)
+		o->consistency = strdup("relaxed");
+	return err ? err : vidas_options_check(o);
+}
+
+int vidas_far_greet(struct vidas_options *o)
+{
+	union {
+		struct vidas_lane_hello hello;
+		char bytes[8192];
+	} m;
+	ssize_t got;
+	int err;
+
+	vidas_lane_init(o->lane);
+	err = vidas_lane_wait(o->lane, GREET_US);
+	if (err)
+		return vidas_fail(err, "no greeting from the near half: %s", strerror(-err));
+	got = vidas_lane_recv(o->lane, &m, sizeof(m));
+	if (got <= 0)
+		return vidas_fail(got ? (int)got : -EPIPE, "no greeting from the near half");
+	vidas_keep_serials(m.hello.instance << 16);
+	return take_hello(&m.hello, (size_t)got, o);
+}
+
+void vidas_far_welcome(int err)
+{
+	struct vidas_lane_welcome w = {
+		.head = { .bytes = sizeof(w), .kind = VIDAS_LANE_WELCOME },
+		.error = err,
+		.version = VIDAS_LANE_VERSION,
+	};
+	const struct iovec iov = { &w, sizeof(w) };
+
+	if (err)
+		snprintf(w.words, sizeof(w.words), "%.*s", (int)sizeof(w.words) - 1,
+			 vidas_fail_text());
+	vidas_lane_send(lane(), &iov, 1, SEND_US);
+}
+
+void vidas_far_answer(const struct fuse_in_header *in, int err)
+{
+	struct fuse_out_header out = { .len = sizeof(out), .error = err, .unique = in->unique };
+	const struct iovec iov = { &out, sizeof(out) };
+
+	vidas_lane_send(lane(), &iov, 1, SEND_US);
+}
+
+/* Taking messages -------------------------------------------------------------------------------- */
+
+/* Under the lock. */
+static void drop_queue(void)
+{
+	struct queued *q, *next;
+	uint64_t count;
+
+	/* What has no answer is not sent again. */
+	DL_FOREACH_SAFE(far.queue, q, next) {
+		uint32_t opcode = ((const struct fuse_in_header *)(const void *)q->message)->opcode;
+
+		if (opcode == FUSE_FORGET || opcode == FUSE_BATCH_FORGET)
+			continue;
+		DL_DELETE(far.queue, q);
+		far.queued--;
+		free(q);
+		if (read(far.queue_fd, &count, sizeof(count)) < 0)
+			break;
+	}
+}
+
+/* Under the lock. */
+static void take_answer(const struct vidas_lane_head *head)
+{
+	struct question *q;
+
+	DL_FOREACH(far.questions, q)
+		if (q->token == head->token)
+			break;
+	if (!q || q->done)
+		return;
+	q->bytes = head->bytes < q->room ? head->bytes : q->room;
+	memcpy(q->answer, head, q->bytes);
+	q->done = true;
+	if (head->kind == VIDAS_LANE_RESENT)
+		drop_queue();
+}
+
+/* Under the lock: one message. 0: it was a private one; -EAGAIN there is none; -EPIPE no more come. */
+static ssize_t take(void *buf, size_t size)
+{
+	struct vidas_lane_head head;
+	ssize_t got;
+	int err;
+
+	if (far.ended)
+		return -EPIPE;
+	got = vidas_lane_recv(lane(), buf, size);
+	if (got == -EAGAIN)
+		return got;
+	if (got >= (ssize_t)sizeof(head)) {
+		memcpy(&head, buf, sizeof(head));
+		if (head.bytes == (size_t)got && vidas_lane_private(head.kind)) {
+			take_answer(buf);
+			return 0;
+		}
+		err = vidas_border_check(buf, (size_t)got);
+		if (err == -ENOSYS)
+			vidas_far_answer(buf, err);
+		if (err != -EPROTO)
+			return err ? 0 : got;
+	}
+	if (got)
+		vidas_log(VIDAS_LOG_ERR, "what comes from the near half is no request: its mount "
+					 "ends here");
+	far.ended = true;
+	return -EPIPE;
+}
+
+/* Under the lock. */
+static void enqueue(const void *message, size_t bytes)
+{
+	struct queued *q = far.queued < QUEUE_MAX ? malloc(sizeof(*q) + bytes) : NULL;
+	const uint64_t one = 1;
+
+	if (!q) {
+		vidas_log(VIDAS_LOG_ERR, "no room for requests: the mount ends here");
+		far.ended = true;
+		return;
+	}
+	q->bytes = bytes;
+	memcpy(q->message, message, bytes);
+	DL_APPEND(far.queue, q);
+	far.queued++;
+	if (write(far.queue_fd, &one, sizeof(one)) < 0)
+		vidas_log(VIDAS_LOG_ERR, "eventfd: %s", strerror(errno));
+}
+
+/* Under the lock. */
+static size_t dequeue(void *buf)
+{
+	struct queued *q = far.queue;
+	size_t bytes = q->bytes;
+	uint64_t one;
+
+	DL_DELETE(far.queue, q);
+	far.queued--;
+	memcpy(buf, q->message, bytes);
+	free(q);
+	if (read(far.queue_fd, &one, sizeof(one)) < 0)
+		vidas_log(VIDAS_LOG_ERR, "eventfd: %s", strerror(errno));
+	return bytes;
+}
+
+/* libfuse's, for the next request. */
+static ssize_t session_read(int fd, void *buf, size_t size, void *userdata)
+{
+	ssize_t got = 0;
+
+	(void)fd;
+	(void)userdata;
+	if (size < VIDAS_LANE_MESSAGE_MAX) {
+		errno = EINVAL;
+		return -1;
+	}
+	pthread_mutex_lock(&far.lock);
+	while (!got)
+		got = far.queue ? (ssize_t)dequeue(buf) : take(buf, VIDAS_LANE_MESSAGE_MAX);
+	pthread_mutex_unlock(&far.lock);
+	if (got > 0)
+		return got;
+	errno = got == -EPIPE ? ENODEV : (int)-got;
+	return -1;
+}
+
+/* Asking ----------------------------------------------------------------------------------------- */
+
+/* Until it is answered, or the deadline; whatever else comes meanwhile is queued. */
+static int await(struct question *q, int64_t deadline_us)
+{
+	void *buf = malloc(VIDAS_LANE_MESSAGE_MAX);
+	ssize_t got = buf ? 0 : -ENOMEM;
+
+	while (got >= 0 || got == -EAGAIN) {
+		pthread_mutex_lock(&far.lock);
+		got = q->done ? -EALREADY : take(buf, VIDAS_LANE_MESSAGE_MAX);
+		if (got > 0)
+			enqueue(buf, (size_t)got);
+		pthread_mutex_unlock(&far.lock);
+		if (got == -EAGAIN && !vidas_remaining_us(deadline_us))
+			got = -ETIMEDOUT;
+		if (got == -EAGAIN)
+			vidas_lane_wait(lane(), GLANCE_US);
+	}
+	free(buf);
+	return got == -EALREADY ? 0 : (int)got;
+}
+
+/* `iov[0]` is left for the head. */
+static int ask(uint32_t kind, struct iovec *iov, int count, void *answer, size_t room)
+{
+	struct vidas_lane_head head = { .kind = kind, .bytes = sizeof(head) };
+	struct question q = { .answer = answer, .room = room };
+	int64_t deadline_us = vidas_deadline_us(VIDAS_SHM_LEASE_US);
+	int err;
+
+	iov[0] = (struct iovec){ &head, sizeof(head) };
+	for (int i = 1; i < count; i++)
+		head.bytes += (uint32_t)iov[i].iov_len;
+	pthread_mutex_lock(&far.lock);
+	q.token = head.token = ++far.token;
+	DL_APPEND(far.questions, &q);
+	pthread_mutex_unlock(&far.lock);
+	vidas_loop_step_aside();
+	err = vidas_lane_send(lane(), iov, count, VIDAS_SHM_LEASE_US);
+	if (!err)
+		err = await(&q, deadline_us);
+	pthread_mutex_lock(&far.lock);
+	DL_DELETE(far.questions, &q);
+	pthread_mutex_unlock(&far.lock);
+	if (err == -ETIMEDOUT)
+		vidas_log(VIDAS_LOG_WARNING, "the near half does not answer");
+	return err;
+}
+
+static int notice(const struct iovec *iov, int count)
+{
+	struct vidas_lane_noticed answer = { .error = -EIO };
+	struct iovec all[4];
+	int err;
+
+	if (count > (int)VIDAS_ARRAY_SIZE(all) - 1)
+		return -EINVAL;
+	memcpy(all + 1, iov, (size_t)count * sizeof(*iov));
+	err = ask(VIDAS_LANE_NOTICE, all, count + 1, &answer, sizeof(answer));
+	if (err == -EPIPE)
+		return -ENODEV;
+	return err ? err : answer.error > 0 ? -EIO : answer.error;
+}
+
+static ssize_t session_writev(int fd, struct iovec *iov, int count, void *userdata)
+{
+	const struct fuse_out_header *out = iov[0].iov_base;
+	ssize_t bytes = 0;
+	int err;
+
+	(void)fd;
+	(void)userdata;
+	for (int i = 0; i < count; i++)
+		bytes += (ssize_t)iov[i].iov_len;
+	if (out->unique || out->error == NOTIFY_POLL) {
+		err = vidas_lane_send(lane(), iov, count, SEND_US);
+		/* Nobody takes it any more. */
+		err = err ? -ENOENT : 0;
+	} else {
+		err = notice(iov, count);
+	}
+	errno = -err;
+	return err ? -1 : bytes;
+}
+
+int vidas_far_tell(const void *message, size_t bytes)
+{
+	struct iovec iov = { (void *)(uintptr_t)message, bytes };
+
+	return session_writev(lane(), &iov, 1, NULL) < 0 ? -errno : 0;
+}
+
+int vidas_far_session(struct fuse_session *se)
+{
+	static const struct fuse_custom_io io = { .read = session_read, .writev = session_writev };
+	int err;
+
+	far.queue_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
+	if (far.queue_fd < 0)
+		return -errno;
+	/* An answer to a worker that died is none to the next. */
+	far.token = (uint64_t)atomic_load_explicit(&vidas_kept->workers, memory_order_relaxed)
+		    << 40;
+	err = fuse_session_custom_io(se, &io, lane());
+	if (!err)
+		vidas_kept->fuse_fd = lane();
+	return err;
+}
+
+int vidas_far_queue_fd(void)
+{
+	return far.queue_fd;
+}
+
+/* Who asks, by his number there ------------------------------------------------------------------ */
+
+static int caller(pid_t pid, struct vidas_lane_called *c, size_t room)
+{
+	int32_t question[2] = { (int32_t)pid, 0 };
+	struct iovec iov[2] = { [1] = { question, sizeof(question) } };
+	int err;
+
+	c->error = -EIO;
+	c->head.bytes = 0;
+	err = ask(VIDAS_LANE_CALLER, iov, 2, c, room);
+	if (!err && (c->head.bytes < sizeof(*c) || c->count > VIDAS_LANE_GROUPS_MAX ||
+		     c->head.bytes != sizeof(*c) + c->count * sizeof(c->groups[0])))
+		err = -EPROTO;
+	return err ? err : c->error > 0 ? -EIO : c->error;
+}
+
+int vidas_far_caps(pid_t pid, uint64_t *caps)
+{
+	struct vidas_lane_called c = { .error = -EIO };
+	int32_t question[2] = { (int32_t)pid, 0 };
+	struct iovec iov[2] = { [1] = { question, sizeof(question) } };
+	int err;
+
+	err = ask(VIDAS_LANE_CALLER, iov, 2, &c, sizeof(c));
+	*caps = c.caps;
+	return err ? err : c.error > 0 ? -EIO : c.error;
+}
+
+int vidas_far_groups(pid_t pid, int room, gid_t *list)
+{
+	size_t bytes = sizeof(struct vidas_lane_called) + VIDAS_LANE_GROUPS_MAX * sizeof(gid_t);
+	struct vidas_lane_called *c = malloc(bytes);
+	int n = c ? caller(pid, c, bytes) : -ENOMEM;
+
+	if (!n)
+		n = (int)c->count;
+	for (int i = 0; i < n && i < room; i++)
+		list[i] = c->groups[i];
+	free(c);
+	return n;
+}
+
+/* Going on --------------------------------------------------------------------------------------- */
+
+int vidas_far_resend(void)
+{
+	struct vidas_lane_head answer;
+	struct iovec iov[1];
+
+	return ask(VIDAS_LANE_RESEND, iov, 1, &answer, sizeof(answer));
+}

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What a request of a near half names is looked up here, and stays while the request is in hand. A kernel
+ * does not close a file that it still reads from, nor forget what it still looks up in; who only
+ * pretends to be one may.
+ */
+#include "vidasfs/border.h"
+#include "vidasfs/far.h"
+#include "vidasfs/fs.h"
+
+#include <linux/fuse.h>
+#include <string.h>
+
+/* `users` of one that is being released. */
+#define RELEASED UINT_MAX
+
+static pthread_mutex_t users_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* What this thread's request has. */
+static _Thread_local struct {
+	struct vidas_node *node[2];
+	unsigned *users[2];
+} held;
+
+void vidas_far_hold(struct vidas_handle *h)
+{
+	if (!vidas_is_far())
+		return;
+	pthread_mutex_lock(&users_lock);
+	h->users++;
+	pthread_mutex_unlock(&users_lock);
+}
+
+void vidas_far_unhold(struct vidas_handle *h)
+{
+	if (!vidas_is_far())
+		return;
+	pthread_mutex_lock(&users_lock);
+	h->users--;
+	pthread_mutex_unlock(&users_lock);
+}
+
+void vidas_far_leave(void)
+{
+	pthread_mutex_lock(&users_lock);
+	for (unsigned i = 0; i < VIDAS_ARRAY_SIZE(held.users); i++)
+		if (held.users[i])
+			--*held.users[i];
+	pthread_mutex_unlock(&users_lock);
+	for (unsigned i = 0; i < VIDAS_ARRAY_SIZE(held.node); i++)
+		if (held.node[i])
+			vidas_node_unref(held.node[i]);
+	memset(&held, 0, sizeof(held));
+}
+
+static bool is_type(const struct vidas_node *n, enum vidas_border_node type)
+{
+	return type == VIDAS_BORDER_ANY ||
+	       (type == VIDAS_BORDER_DIR ? S_ISDIR(n->type) : S_ISREG(n->type));
+}
+
+/* Under users_lock: the count of that handle, if it is one of the node. */
+static unsigned *users_of(uint64_t number, const struct vidas_node *n)
+{
+	struct vidas_handle *h;
+	struct vidas_dir *d;
+
+	if (S_ISDIR(n->type)) {
+		d = vidas_keep_find(VIDAS_KEPT_DIR, number);
+		return d && d->node == n ? &d->users : NULL;
+	}
+	h = vidas_keep_find(VIDAS_KEPT_HANDLE, number);
+	return h && h->node == n ? &h->users : NULL;
+}
+
+static int hold_handle(uint64_t number, unsigned i, bool release)
+{
+	unsigned *users;
+	int err = 0;
+
+	pthread_mutex_lock(&users_lock);
+	users = users_of(number, held.node[i]);
+	if (!users || *users == RELEASED)
+		err = -ESTALE;
+	else if (!release)
+		held.users[i] = users;
+	else if (*users)
+		err = -EBUSY;
+	if (!err)
+		*users = release ? RELEASED : *users + 1;
+	pthread_mutex_unlock(&users_lock);
+	return err;
+}
+
+static int hold(const struct fuse_in_header *in)
+{
+	bool release = in->opcode == FUSE_RELEASE || in->opcode == FUSE_RELEASEDIR;
+	struct vidas_border_names names;
+	int err = 0;
+
+	vidas_border_names(in, &names);
+	for (unsigned i = 0; i < names.nodes && !err; i++) {
+		held.node[i] = vidas_node_get(names.node[i].id);
+		if (!held.node[i])
+			err = -ESTALE;
+		else if (!is_type(held.node[i], names.node[i].type))
+			err = -EINVAL;
+	}
+	for (unsigned i = 0; i < names.handles && !err; i++)
+		err = hold_handle(names.handle[i], i, release);
+	return err;
+}
+
+static void forget(uint64_t id, uint64_t lookups)
+{
+	struct vidas_node *n = vidas_node_get(id);
+
+	if (!n)
+		return;
+	vidas_node_forget(n, lookups);
+	vidas_node_unref(n);
+}
+
+static bool forgotten(const struct fuse_in_header *in)
+{
+	const struct fuse_batch_forget_in *batch = (const void *)(in + 1);
+	const struct fuse_forget_one *one = (const void *)(batch + 1);
+
+	switch (in->opcode) {
+	case FUSE_FORGET:
+		forget(in->nodeid, ((const struct fuse_forget_in *)(const void *)batch)->nlookup);
+		return true;
+	case FUSE_BATCH_FORGET:
+		for (uint32_t i = 0; i < batch->count; i++)
+			forget(one[i].nodeid, one[i].nlookup);
+		return true;
+	}
+	return false;
+}
+
+bool vidas_far_enter(const struct fuse_buf *buf)
+{
+	const struct fuse_in_header *in = buf->mem;
+	int err;
+
+	if (forgotten(in))
+		return false;
+	err = hold(in);
+	if (!err)
+		return true;
+	vidas_far_leave();
+	/* The far half was made anew since it was opened. */
+	if (err == -ESTALE && (in->opcode == FUSE_RELEASE || in->opcode == FUSE_RELEASEDIR))
+		err = 0;
+	vidas_far_answer(in, err);
+	return false;
+}
