@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 #include <utlist.h>
 
@@ -37,7 +38,8 @@ struct question {
 };
 
 static struct {
-	pthread_mutex_t lock; /* what is below, and taking messages from the lane */
+	pthread_mutex_t lock;	 /* what is below, and taking messages from the lane */
+	pthread_cond_t answered; /* monotonic clock */
 	struct queued *queue;
 	unsigned queued;
 	struct question *questions;
@@ -168,6 +170,7 @@ static void take_answer(const struct vidas_lane_head *head)
 	q->bytes = head->bytes < q->room ? head->bytes : q->room;
 	memcpy(q->answer, head, q->bytes);
 	q->done = true;
+	pthread_cond_broadcast(&far.answered);
 	if (head->kind == VIDAS_LANE_RESENT)
 		drop_queue();
 }
@@ -261,25 +264,40 @@ static ssize_t session_read(int fd, void *buf, size_t size, void *userdata)
 
 /* Asking ----------------------------------------------------------------------------------------- */
 
-/* Until it is answered, or the deadline; whatever else comes meanwhile is queued. */
+/* Under the lock: until somebody has taken an answer, or it is time to look oneself. */
+static void doze(void)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += GLANCE_US * 1000L;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	pthread_cond_timedwait(&far.answered, &far.lock, &until);
+}
+
+/* Until it is answered, or the deadline. Who takes requests takes answers too; but he may be
+ * waiting for what we hold, so after a while we take what comes, and queue the requests. */
 static int await(struct question *q, int64_t deadline_us)
 {
 	void *buf = malloc(VIDAS_LANE_MESSAGE_MAX);
-	ssize_t got = buf ? 0 : -ENOMEM;
+	ssize_t got = buf ? -EAGAIN : -ENOMEM;
 
-	while (got >= 0 || got == -EAGAIN) {
-		pthread_mutex_lock(&far.lock);
-		got = q->done ? -EALREADY : take(buf, VIDAS_LANE_MESSAGE_MAX);
+	pthread_mutex_lock(&far.lock);
+	while (!q->done && (got >= 0 || got == -EAGAIN)) {
+		if (got == -EAGAIN && !vidas_remaining_us(deadline_us)) {
+			got = -ETIMEDOUT;
+			break;
+		}
+		if (got == -EAGAIN)
+			doze();
+		got = q->done ? 0 : take(buf, VIDAS_LANE_MESSAGE_MAX);
 		if (got > 0)
 			enqueue(buf, (size_t)got);
-		pthread_mutex_unlock(&far.lock);
-		if (got == -EAGAIN && !vidas_remaining_us(deadline_us))
-			got = -ETIMEDOUT;
-		if (got == -EAGAIN)
-			vidas_lane_wait(lane(), GLANCE_US);
 	}
+	pthread_mutex_unlock(&far.lock);
 	free(buf);
-	return got == -EALREADY ? 0 : (int)got;
+	return q->done ? 0 : (int)got;
 }
 
 /* `iov[0]` is left for the head. */
@@ -355,8 +373,13 @@ int vidas_far_tell(const void *message, size_t bytes)
 int vidas_far_session(struct fuse_session *se)
 {
 	static const struct fuse_custom_io io = { .read = session_read, .writev = session_writev };
+	pthread_condattr_t attr;
 	int err;
 
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&far.answered, &attr);
+	pthread_condattr_destroy(&attr);
 	far.queue_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
 	if (far.queue_fd < 0)
 		return -errno;

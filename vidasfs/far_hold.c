@@ -10,11 +10,16 @@
 
 #include <linux/fuse.h>
 #include <string.h>
+#include <time.h>
 
 /* `users` of one that is being released. */
 #define RELEASED UINT_MAX
+/* Who has our reply may close the file before we have left. */
+#define LEAVE_US (1000 * 1000)
 
 static pthread_mutex_t users_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t users_change = PTHREAD_COND_INITIALIZER;
+static unsigned releasing; /* threads that wait for a change */
 
 /* What this thread's request has. */
 static _Thread_local struct {
@@ -37,6 +42,8 @@ void vidas_far_unhold(struct vidas_handle *h)
 		return;
 	pthread_mutex_lock(&users_lock);
 	h->users--;
+	if (releasing)
+		pthread_cond_broadcast(&users_change);
 	pthread_mutex_unlock(&users_lock);
 }
 
@@ -46,6 +53,8 @@ void vidas_far_leave(void)
 	for (unsigned i = 0; i < VIDAS_ARRAY_SIZE(held.users); i++)
 		if (held.users[i])
 			--*held.users[i];
+	if (releasing)
+		pthread_cond_broadcast(&users_change);
 	pthread_mutex_unlock(&users_lock);
 	for (unsigned i = 0; i < VIDAS_ARRAY_SIZE(held.node); i++)
 		if (held.node[i])
@@ -73,6 +82,24 @@ static unsigned *users_of(uint64_t number, const struct vidas_node *n)
 	return h && h->node == n ? &h->users : NULL;
 }
 
+/* Under users_lock. */
+static int wait_unused(const unsigned *users)
+{
+	struct timespec until;
+	int err = 0;
+
+	if (!*users)
+		return 0;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += LEAVE_US / 1000000;
+	vidas_loop_step_aside();
+	releasing++;
+	while (*users && *users != RELEASED && !err)
+		err = -pthread_cond_timedwait(&users_change, &users_lock, &until);
+	releasing--;
+	return *users == RELEASED ? -ESTALE : *users ? -EBUSY : 0;
+}
+
 static int hold_handle(uint64_t number, unsigned i, bool release)
 {
 	unsigned *users;
@@ -84,8 +111,8 @@ static int hold_handle(uint64_t number, unsigned i, bool release)
 		err = -ESTALE;
 	else if (!release)
 		held.users[i] = users;
-	else if (*users)
-		err = -EBUSY;
+	else
+		err = wait_unused(users);
 	if (!err)
 		*users = release ? RELEASED : *users + 1;
 	pthread_mutex_unlock(&users_lock);

@@ -237,6 +237,8 @@ void vidas_lease_recall(void *arg, struct vidas_tree *t, uint64_t ino, uint32_t 
 	struct vidas_node *n;
 
 	(void)arg;
+	if (!ino && !(kinds & VIDAS_WIRE_RECALL_POLICIES)) /* we have reconnected */
+		vidas_locks_tell_again();
 	b = vidas_branch_of(t);
 	/* Before the wait: what replies after it knows. */
 	if (b && !ino)
@@ -247,8 +249,6 @@ void vidas_lease_recall(void *arg, struct vidas_tree *t, uint64_t ino, uint32_t 
 		vidas_lease_drop_names();
 	if ((kinds & VIDAS_WIRE_RECALL_ATTRS) && !ino)
 		vidas_nodes_each(drop_if_cached);
-	if (!ino && !(kinds & VIDAS_WIRE_RECALL_POLICIES)) /* we have reconnected */
-		vidas_locks_tell_again();
 	n = b && ino && (kinds & VIDAS_WIRE_RECALL_ATTRS) ? vidas_node_find(b, ino) : NULL;
 	if (n) {
 		drop_if_cached(n);

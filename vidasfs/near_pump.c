@@ -203,19 +203,32 @@ static void forward(struct fuse_in_header *in)
 		shutdown(vidas_near.lane, SHUT_RDWR);
 }
 
+/* Is there somebody to have the next request, or nobody for too long? Under the lock. */
+static bool taken(void)
+{
+	unsigned patience_s = vidas_fs.options.timeout_seconds;
+
+	if (pump.connected)
+		return pump.under_way <= UNDER_WAY_BYTES;
+	patience_s = patience_s ? patience_s : PATIENCE_S;
+	return vidas_now_us() - pump.lost_us >= patience_s * INT64_C(1000000);
+}
+
 /* One request. False: unmounted. */
 static bool from_kernel(void *buf)
 {
 	struct fuse_in_header *in = buf;
-	ssize_t got;
-	bool connected;
+	bool connected, may;
+	ssize_t got = 0;
 
 	pthread_mutex_lock(&pump.out);
-	got = read(vidas_near.fuse_fd, buf, VIDAS_LANE_MESSAGE_MAX);
+	pthread_mutex_lock(&pump.lock);
+	connected = pump.connected;
+	may = taken();
+	pthread_mutex_unlock(&pump.lock);
+	if (may)
+		got = read(vidas_near.fuse_fd, buf, VIDAS_LANE_MESSAGE_MAX);
 	if (got >= (ssize_t)sizeof(*in)) {
-		pthread_mutex_lock(&pump.lock);
-		connected = pump.connected;
-		pthread_mutex_unlock(&pump.lock);
 		if (connected)
 			forward(in);
 		else if (has_reply(in->opcode))
@@ -229,30 +242,26 @@ static bool from_kernel(void *buf)
 	return true;
 }
 
-/* Until there is room for one more request, or nobody to have it for too long. */
+/* Until the next request may be taken. False: it has ended. */
 static bool may_take(void)
 {
-	unsigned patience_s = vidas_fs.options.timeout_seconds;
 	struct pollfd p = { .fd = vidas_near.fuse_fd };
 	struct timespec until;
 	bool may = false;
 
-	patience_s = patience_s ? patience_s : PATIENCE_S;
 	while (!may && !has_ended()) {
-		/* An error: it is unmounted, which the next read says. */
-		may = poll(&p, 1, 0) == 1 && (p.revents & POLLERR);
 		clock_gettime(CLOCK_REALTIME, &until);
 		until.tv_nsec += LOOK_MS * 1000000L;
 		until.tv_sec += until.tv_nsec / 1000000000;
 		until.tv_nsec %= 1000000000;
 		pthread_mutex_lock(&pump.lock);
-		if (!may && (pump.connected ?
-				     pump.under_way > UNDER_WAY_BYTES :
-				     vidas_now_us() - pump.lost_us < patience_s * INT64_C(1000000)))
+		may = taken();
+		if (!may)
 			pthread_cond_timedwait(&pump.change, &pump.lock, &until);
-		else
-			may = true;
 		pthread_mutex_unlock(&pump.lock);
+		/* An error: it is unmounted. */
+		if (!may && poll(&p, 1, 0) == 1 && (p.revents & POLLERR))
+			end(0);
 	}
 	return may;
 }
