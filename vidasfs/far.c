@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/mount.h>
 #include <time.h>
 #include <unistd.h>
 #include <utlist.h>
@@ -17,6 +18,7 @@
 #define SEND_US	      (30 * 1000 * 1000)
 #define GREET_US      (30 * 1000 * 1000)
 #define GLANCE_US     2000 /* others may have taken our answer from the lane */
+#define ATIMES	      (MOUNT_ATTR_NOATIME | MOUNT_ATTR_STRICTATIME | MOUNT_ATTR_NODIRATIME)
 #define QUEUE_MAX     1024u
 /* Notices of FUSE that do not change what the kernel answers by itself. */
 #define NOTIFY_POLL   1
@@ -79,7 +81,7 @@ static int take_hello(const struct vidas_lane_hello *h, size_t bytes, struct vid
 				  h->version, VIDAS_LANE_VERSION);
 	text = bytes - sizeof(*h);
 	if (text != (size_t)h->container_bytes + h->subdir_bytes ||
-	    (h->subdir_bytes && !h->container_bytes))
+	    (h->subdir_bytes && !h->container_bytes) || (h->atime & ~(uint64_t)ATIMES))
 		return vidas_fail(-EPROTO, "the near half's greeting is not sound");
 	err = take_text(h->text, h->container_bytes, vidas_name_ok, &o->container);
 	if (!err)
@@ -87,6 +89,7 @@ static int take_hello(const struct vidas_lane_hello *h, size_t bytes, struct vid
 				&o->subdir);
 	o->relaxed_seconds = h->relaxed_seconds;
 	o->wait_seconds = h->wait_seconds;
+	o->atime = h->atime;
 	if (!err && h->relaxed)
 		o->consistency = strdup("relaxed");
 	return err ? err : vidas_options_check(o);

@@ -57,6 +57,7 @@ struct vidas_lane_hello {
 	uint32_t relaxed_seconds, wait_seconds;
 	uint8_t relaxed, spare;
 	uint16_t container_bytes, subdir_bytes, spare2;
+	uint64_t atime; /* MOUNT_ATTR_*, when reading moves it; 0: as the pool's mount has it */
 	char text[];
 };
 

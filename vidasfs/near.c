@@ -97,6 +97,7 @@ static int send_hello(void)
 		.relaxed_seconds = o->relaxed_seconds,
 		.wait_seconds = o->wait_seconds,
 		.relaxed = o->consistency && !strcmp(o->consistency, "relaxed"),
+		.atime = o->atime,
 		.container_bytes = (uint16_t)container,
 		.subdir_bytes = (uint16_t)subdir,
 	};
