@@ -54,8 +54,8 @@ struct vidas_options {
 	int nopassthrough;
 	int readonly;
 	uint64_t atime; /* MOUNT_ATTR_*, when reading moves it; 0: as the pool's mount has it */
-	int lane;  /* the far half's (far.h); -1: we are none */
-	int split; /* both halves on this machine (near.h) */
+	int lane;	/* the far half's (far.h); -1: we are none */
+	int split;	/* both halves on this machine (near.h) */
 	int foreground, debug, help, version;
 	char *mountpoint;
 };
