@@ -26,25 +26,30 @@ ip -n $net link set $net up
 ip -n $net link set lo up
 export GANESHA_ADDRESS=10.213.77.2
 ip netns exec $net "$ganesha" start "$dir" 22249
+# Both versions at once: most of the time is waiting.
 both() {
-	local version
+	local version pids=()
 	for version in 3 4; do
-		"$VIDAS_BUILD/tests/backend/conformance" "$("$ganesha" url "$dir" $version)&timeout=30"
+		"$VIDAS_BUILD/tests/backend/conformance" "$("$ganesha" url "$dir" $version)&timeout=60" >"$VIDAS_TMP/v$version" 2>&1 &
+		pids+=($!)
+	done
+	for version in 3 4; do
+		wait "${pids[version - 3]}" || { cat "$VIDAS_TMP/v$version"; fail "version $version, $1"; }
 	done
 }
 
 if tc qdisc add dev $net root tbf rate 80mbit burst 256k latency 200ms 2>/dev/null; then
-	both
+	both "a slow net"
 	tc qdisc del dev $net root
 else
 	echo "no tc tbf here: the slow net is not tried"
 fi
-while sleep 0.$((RANDOM % 10))5; do
+while sleep 1.$((RANDOM % 10)); do
 	ip -n $net link set $net down
 	sleep 0.7
 	ip -n $net link set $net up
 done &
 weather=$!
-both
+both "a net that fails"
 kill $weather
 weather=

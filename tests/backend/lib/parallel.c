@@ -17,8 +17,15 @@ struct replace {
 /* Content i is REPLACE_BYTES + 1000 * i bytes of one letter. */
 static bool one_content(const char *have, ssize_t size)
 {
-	return size >= REPLACE_BYTES && have[0] == 'a' + (size - REPLACE_BYTES) / 1000 &&
-	       (size - REPLACE_BYTES) % 1000 == 0 && memcmp(have, have + 1, (size_t)size - 1) == 0;
+	bool one = size >= REPLACE_BYTES && have[0] == 'a' + (size - REPLACE_BYTES) / 1000 &&
+		   (size - REPLACE_BYTES) % 1000 == 0 &&
+		   memcmp(have, have + 1, (size_t)size - 1) == 0;
+
+	if (!one && size < 0)
+		printf("\n    a read: %s", vidas_fail_text());
+	else if (!one)
+		printf("\n    a read has %zd bytes, '%c' to '%c'", size, have[0], have[size - 1]);
+	return one;
 }
 
 static int replace_thread(int number, void *arg)
@@ -31,7 +38,10 @@ static int replace_thread(int number, void *arg)
 
 	for (size_t i = 0; number == 0 && (i < 60 || suite_go_on(&r->reads, 60, begin)); i++) {
 		memset(buf, 'a' + (int)i % 26, room);
-		bad += suite_put(r->key, buf, REPLACE_BYTES + i % 26 * 1000) != 0;
+		if (suite_put(r->key, buf, REPLACE_BYTES + i % 26 * 1000)) {
+			printf("\n    a write: %s", vidas_fail_text());
+			bad++;
+		}
 	}
 	if (number == 0)
 		atomic_store_explicit(&r->done, true, memory_order_release);

@@ -14,6 +14,7 @@
 #define KEY_BYTES	 4200
 #define THREADS_MAX	 16
 #define DESCRIPTORS_KEPT 64
+#define REMOVERS	 8
 
 struct vidas_store *suite_store;
 uint32_t suite_caps;
@@ -176,6 +177,7 @@ int suite_threads(int n, int (*run)(int number, void *arg), void *arg)
 }
 
 struct names {
+	const char *key;
 	char *name[8192];
 	bool directory[8192];
 	size_t count;
@@ -192,23 +194,43 @@ static int collect(void *arg, const char *name, const struct vidas_backend_stat 
 	return 0;
 }
 
+static void remove_below(const struct names *n, size_t i)
+{
+	char *below;
+
+	if (asprintf(&below, "%s/%s", n->key, n->name[i]) < 0)
+		abort();
+	if (n->directory[i])
+		suite_remove_tree(below);
+	else
+		(void)vidas_store_remove(suite_store, below, NULL);
+	free(below);
+}
+
+static int remove_thread(int number, void *arg)
+{
+	const struct names *n = arg;
+
+	for (size_t i = (size_t)number; i < n->count; i += REMOVERS)
+		if (!n->directory[i])
+			remove_below(n, i);
+	return 0;
+}
+
 void suite_remove_tree(const char *key)
 {
 	struct names *n = calloc(1, sizeof(*n));
-	char *below;
 
 	if (!n)
 		abort();
+	n->key = key;
 	(void)vidas_store_list(suite_store, key, collect, n);
-	while (n->count--) {
-		if (asprintf(&below, "%s/%s", key, n->name[n->count]) < 0)
-			abort();
-		if (n->directory[n->count])
-			suite_remove_tree(below);
-		else
-			(void)vidas_store_remove(suite_store, below, NULL);
-		free(below);
-		free(n->name[n->count]);
+	if (n->count > REMOVERS)
+		suite_threads(REMOVERS, remove_thread, n);
+	for (size_t i = 0; i < n->count; i++) {
+		if (n->directory[i] || n->count <= REMOVERS)
+			remove_below(n, i);
+		free(n->name[i]);
 	}
 	free(n);
 	if (suite_caps & VIDAS_BACKEND_DIRECTORIES)
