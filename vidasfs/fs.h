@@ -443,6 +443,8 @@ int vidas_entry_fill(struct vidas_node *dir, int dirfd, const char *name,
 
 /* Brings the backend's entries of a directory into the tree, once. */
 int vidas_dir_import(struct vidas_node *dir);
+/* Returns when the backend has it, and what is below it; what has no name any more has nowhere to go. */
+int vidas_node_push(struct vidas_node *n);
 /* `dir` was just made in `parent`: the backend has nothing to bring into it. */
 void vidas_dir_new(struct vidas_node *parent, struct vidas_node *dir);
 /*

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Rooted containers: what a backend has enters the tree when it is first looked for. */
+/* Rooted containers: what a backend has enters the tree when it is first looked for; what is to be there goes. */
 #include "vidasfs/fs.h"
 
 #include <string.h>
@@ -11,6 +11,19 @@ static int ask_import(struct vidas_tree *t, const char *path, uint64_t ino, void
 {
 	(void)arg;
 	return vidas_tree_import(t, path, ino);
+}
+
+static int ask_flush(struct vidas_tree *t, const char *path, uint64_t ino, void *arg)
+{
+	(void)arg;
+	return vidas_tree_flush(t, path, ino);
+}
+
+int vidas_node_push(struct vidas_node *n)
+{
+	int err = vidas_node_ask(n, ask_flush, NULL);
+
+	return err == -ENOENT ? 0 : err;
 }
 
 static bool marked(struct vidas_node *n, const char *mark)

@@ -236,12 +236,6 @@ void vidas_op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off
 	list(req, size, off, dir_of(fi), true);
 }
 
-static int ask_flush(struct vidas_tree *t, const char *path, uint64_t ino, void *arg)
-{
-	(void)arg;
-	return vidas_tree_flush(t, path, ino);
-}
-
 static int sync_dir(struct vidas_dir *d)
 {
 	int err;
@@ -264,7 +258,7 @@ void vidas_op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse
 	if (vidas_node_is_list(n))
 		;
 	else if (n->key.branch->rooted)
-		err = vidas_node_ask(n, ask_flush, NULL);
+		err = vidas_node_push(n);
 	else if (!n->key.branch->volatile_pool)
 		err = sync_dir(d);
 	fuse_reply_err(req, err == -ENOENT ? 0 : -err);

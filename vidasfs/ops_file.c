@@ -429,20 +429,6 @@ void vidas_op_tmpfile(fuse_req_t req, fuse_ino_t parent, mode_t mode, struct fus
 	create(req, vidas_node_of(parent), NULL, mode, fi);
 }
 
-static int ask_flush(struct vidas_tree *t, const char *path, uint64_t ino, void *arg)
-{
-	(void)arg;
-	return vidas_tree_flush(t, path, ino);
-}
-
-/* A file without a name has nowhere to go. */
-static int push(struct vidas_node *n)
-{
-	int err = vidas_node_ask(n, ask_flush, NULL);
-
-	return err == -ENOENT ? 0 : err;
-}
-
 void vidas_op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct vidas_node *n = vidas_node_of(ino);
@@ -451,7 +437,7 @@ void vidas_op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 	vidas_locks_flush(h, fi->lock_owner);
 	if (h->writes && vidas_node_policy(n, "write_policy", "through"))
-		err = push(n);
+		err = vidas_node_push(n);
 	fuse_reply_err(req, -err);
 }
 
@@ -471,7 +457,7 @@ void vidas_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_fi
 	int fd, err = 0;
 
 	if (n->key.branch->rooted) {
-		err = push(n);
+		err = vidas_node_push(n);
 	} else if (!n->key.branch->volatile_pool) {
 		fd = vidas_handle_fd(vidas_handle_of(fi));
 		err = fd < 0 ? fd : (datasync ? fdatasync(fd) : fsync(fd)) < 0 ? -errno : 0;

@@ -151,12 +151,6 @@ out:
 	free(list);
 }
 
-static int ask_flush(struct vidas_tree *t, const char *path, uint64_t ino, void *arg)
-{
-	(void)arg;
-	return vidas_tree_flush(t, path, ino);
-}
-
 static int ask_set(struct vidas_tree *t, const char *path, uint64_t ino, void *arg)
 {
 	struct asked *a = arg;
@@ -182,8 +176,8 @@ static int policy_set(struct vidas_node *n, int fd, const struct asked *a)
 	/* From here on closing pushes: what was written before must not be left behind. */
 	if (n->key.branch->rooted && !strcmp(a->attr->name, "write_policy") &&
 	    a->size == strlen(through) && !memcmp(a->value, through, a->size)) {
-		err = vidas_node_ask(n, ask_flush, NULL);
-		if (err && err != -ENOENT)
+		err = vidas_node_push(n);
+		if (err)
 			return err;
 	}
 	if (setxattr(vidas_fd_path(fd, path), name, a->value, a->size, a->flags) < 0)

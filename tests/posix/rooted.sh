@@ -16,9 +16,9 @@ wait_for 5 test -d "$VIDAS_TMP/1/demo"
 wait_for 5 test -d "$VIDAS_TMP/2/demo"
 mkdir "$VIDAS_TMP/1/demo/many"
 for i in $(seq 300); do echo "$i" >"$VIDAS_TMP/1/demo/many/$i"; done
-# These want descriptors all the time, of both.
+# These want descriptors again and again, of both.
 for i in 1 2; do
-	while sleep 0.1; do cat "$VIDAS_TMP/$i"/demo/many/* >/dev/null; done &
+	while sleep 0.4; do cat "$VIDAS_TMP/$i"/demo/many/* >/dev/null; done &
 	readers+=($!)
 done
 cases rooted "$VIDAS_TMP/1/demo" "$VIDAS_TMP/2/demo"
