@@ -4,6 +4,7 @@
  * domain of vidasd: itself anew, with the guest's domid and the device to grant memory to that guest,
  * and nothing else of the parent's. A process that ends is followed by another as long as its guest is there.
  */
+#include <cap-ng.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -257,6 +258,11 @@ int vidas_gate_guest(struct vidas_gate *g)
 	char path[64];
 	int err = 0;
 
+	/* What this process itself does needs none: devices, XenStore and sockets are root's own. The far
+	 * halves that it starts get theirs again, as programs of root do. */
+	capng_clear(CAPNG_SELECT_CAPS);
+	if (capng_apply(CAPNG_SELECT_CAPS) < 0)
+		return vidas_fail(-EPERM, "cannot drop capabilities");
 	if (g->grants_fd >= 0)
 		fcntl(g->grants_fd, F_SETFD, FD_CLOEXEC);
 	snprintf(path, sizeof(path), VIDAS_STORE_RING_FMT, g->guest);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "pool/transport/xen/mux.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,8 @@
 
 #include "pool/base/base.h"
 
+/* What a wake-up of the other side takes, about. */
+#define LOOK_US	      INT64_C(40)
 /* Frames taken from one side in a turn, so that the other has its turn, too. */
 #define FRAMES_A_TURN 32
 
@@ -328,6 +331,35 @@ static void lanes_poll(struct vidas_mux *m, struct pollfd *fds, uint32_t *number
 	}
 }
 
+/* May we keep a processor busy while others work? */
+static bool may_look(void)
+{
+	static int yes = -1;
+	cpu_set_t set;
+
+	if (yes < 0)
+		yes = !sched_getaffinity(0, sizeof(set), &set) && CPU_COUNT(&set) > 1;
+	return yes;
+}
+
+/* How long poll() may wait. */
+static int patience_ms(struct vidas_mux *m, int timeout_ms)
+{
+	uint64_t moved = m->frames_in + m->frames_out;
+
+	if (m->more)
+		return 0;
+	if (moved != m->moved && may_look())
+		m->look_until_us = vidas_now_us() + LOOK_US;
+	m->moved = moved;
+	if (!m->look_until_us)
+		return timeout_ms;
+	if (vidas_now_us() < m->look_until_us)
+		return 0;
+	m->look_until_us = 0;
+	return timeout_ms;
+}
+
 int vidas_mux_turn(struct vidas_mux *m, struct pollfd *extra, unsigned extras, int timeout_ms)
 {
 	struct pollfd fds[1 + VIDAS_MUX_EXTRA + VIDAS_FRAME_LANES];
@@ -339,7 +371,7 @@ int vidas_mux_turn(struct vidas_mux *m, struct pollfd *extra, unsigned extras, i
 	for (unsigned i = 0; i < extras; i++)
 		fds[1 + i] = extra[i];
 	lanes_poll(m, fds, numbers, &n);
-	if (poll(fds, n, m->more ? 0 : timeout_ms) < 0) {
+	if (poll(fds, n, patience_ms(m, timeout_ms)) < 0) {
 		for (unsigned i = 0; i < n; i++)
 			fds[i].revents = 0;
 	}

@@ -65,6 +65,10 @@ struct vidas_mux {
 	uint32_t lanes; /* numbers in use are below */
 	size_t queued_bytes;
 	bool more; /* the link has more for us, which poll() does not know */
+	/* After something was moved we look for more a little while before we sleep: an answer that comes
+	 * within it costs nobody a wake-up. Where we have a processor alone there is nobody else to wait for. */
+	int64_t look_until_us;
+	uint64_t moved;				/* frames when we last began to look */
 	uint64_t frames_in, frames_out, shares; /* over the link */
 	struct vidas_frame_buffer buffer;
 };
