@@ -73,6 +73,38 @@ static void print_domains(json_t *status)
 		       number_of(d, "id"), number_of(d, "sessions"), number_of(d, "requests"));
 }
 
+/* What is not in the store, if anything. */
+static void print_push(json_t *push)
+{
+	const char *least = json_is_true(json_object_get(push, "whole")) ? "" : "at least ";
+	json_int_t changed = number_of(push, "changed"), removed = number_of(push, "removed");
+
+	if (changed || removed) {
+		printf("  not pushed: %s%" JSON_INTEGER_FORMAT " changed (%" JSON_INTEGER_FORMAT
+		       " KiB), %" JSON_INTEGER_FORMAT " removed",
+		       least, changed, (number_of(push, "bytes") + 1023) >> 10, removed);
+		if (json_object_get(push, "oldest_seconds"))
+			printf(", the oldest for %" JSON_INTEGER_FORMAT " s",
+			       number_of(push, "oldest_seconds"));
+		putchar('\n');
+	}
+	if (number_of(push, "failed")) {
+		printf("  cannot be pushed: %" JSON_INTEGER_FORMAT, number_of(push, "failed"));
+		if (*text_of(push, "example"))
+			printf(" ('%s')", text_of(push, "example"));
+		if (json_object_get(push, "failing_seconds"))
+			printf(", for %" JSON_INTEGER_FORMAT " s",
+			       number_of(push, "failing_seconds"));
+		printf(": %s\n", text_of(push, "error"));
+	}
+	if (*text_of(push, "watch_error"))
+		printf("  cannot be looked at for anything newer: %s\n",
+		       text_of(push, "watch_error"));
+	if (number_of(push, "conflicts"))
+		printf("  conflicts: %s%" JSON_INTEGER_FORMAT " kept\n", least,
+		       number_of(push, "conflicts"));
+}
+
 static void print_containers(json_t *status)
 {
 	size_t i;
@@ -85,6 +117,7 @@ static void print_containers(json_t *status)
 		fputs(", attached by ", stdout);
 		print_ids(json_object_get(c, "attached"));
 		printf(", root %s\n", *text_of(c, "root") ? text_of(c, "root") : "none");
+		print_push(json_object_get(c, "push"));
 	}
 }
 

@@ -168,10 +168,11 @@ static const struct {
 	const char *name;
 	void (*check)(struct finding *f, struct cli *cli);
 } checks[] = {
-	{ "fuse", check_fuse },	   { "passthrough", check_passthrough },
-	{ "names", check_names },  { "trees", check_tree },
-	{ "xattrs", check_xattr }, { "files", check_files },
-	{ "xen", check_xen },	   { "vidasd", check_pool },
+	{ "fuse", check_fuse },	      { "passthrough", check_passthrough },
+	{ "names", check_names },     { "trees", check_tree },
+	{ "xattrs", check_xattr },    { "files", check_files },
+	{ "xen", check_xen },	      { "vidasd", check_pool },
+	{ "keepers", check_keepers }, { "pushes", check_pushes },
 };
 
 int cli_doctor(struct cli *cli, int argc, char **argv)

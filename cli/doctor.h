@@ -9,12 +9,15 @@ enum verdict { OK, DEGRADED, BROKEN };
 
 struct finding {
 	enum verdict verdict;
-	char text[200]; /* what was found */
-	char mend[200]; /* what to do about it */
+	char text[400]; /* what was found */
+	char mend[400]; /* what to do about it */
 };
 
 void finding(struct finding *f, enum verdict verdict, const char *text, const char *mend);
 
+/* doctor_run.c */
+void check_keepers(struct finding *f, struct cli *cli);
+void check_pushes(struct finding *f, struct cli *cli);
 /* doctor_xen.c */
 void check_xen(struct finding *f, struct cli *cli);
 

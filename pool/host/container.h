@@ -28,6 +28,15 @@ char *vidas_host_meta_print(const struct host_meta *meta);
 
 struct host_resource; /* object.h */
 
+/* How pushing is going (push.c), for the status. Under container.lock; 0: not so. */
+struct host_push_state {
+	int64_t oldest_us;  /* since when something may be owed */
+	int64_t failing_us; /* since when all passes have failed */
+	unsigned failed;    /* things that the last one could not push */
+	char text[256];	    /* why */
+	char watch[256];    /* why the store cannot be looked at for anything newer */
+};
+
 struct host_container {
 	UT_hash_handle hh;
 	struct host *host;
@@ -63,6 +72,7 @@ struct host_container {
 	pthread_mutex_t sync_lock;
 	struct vidas_sync *sync;
 	struct host_owed *owed; /* push.c */
+	struct host_push_state push;
 };
 
 /* Reads all containers of the pool. */

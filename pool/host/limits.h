@@ -57,4 +57,7 @@
 /* At a stop: the time for requests under way to end. */
 #define HOST_STOP_US (INT64_C(10) * 1000 * 1000)
 
+/* For how long a status looks at what is not pushed, all containers together. */
+#define HOST_SURVEY_US (300 * 1000)
+
 #endif

@@ -24,6 +24,7 @@ struct host_owed {
 	int64_t next_us;  /* when the next pass is to be */
 	int64_t least_us; /* the least write_deadline in the container */
 	int64_t all_us;	  /* since when anything may have changed, 0: what did is known */
+	int64_t some_us;  /* since when the first bucket below has it, 0: none has */
 	unsigned failures, failed;
 	atomic_bool watching;
 	bool watch_failed; /* the last one; of the thread that watches */
@@ -66,7 +67,20 @@ static void note_bucket(uint32_t bucket, void *arg)
 
 	if (!o->since_us[bucket])
 		o->since_us[bucket] = vidas_now_us();
+	if (!o->some_us)
+		o->some_us = o->since_us[bucket];
 	sooner(o, next_look(o));
+}
+
+static void tell_oldest(struct host_container *c, const struct host_owed *o)
+{
+	int64_t oldest_us = o->some_us;
+
+	if (o->all_us && (!oldest_us || o->all_us < oldest_us))
+		oldest_us = o->all_us;
+	pthread_mutex_lock(&c->lock);
+	c->push.oldest_us = oldest_us;
+	pthread_mutex_unlock(&c->lock);
 }
 
 static void take_changes(struct host_container *c, struct host_owed *o)
@@ -124,6 +138,12 @@ static void pass_failed(struct host_container *c, const struct vidas_sync_owed *
 			  "container '%s': %u things cannot be pushed, which is tried again: %s",
 			  c->name, s->failed, vidas_fail_text());
 	o->failed = s->failed;
+	pthread_mutex_lock(&c->lock);
+	if (!c->push.failing_us)
+		c->push.failing_us = vidas_now_us();
+	c->push.failed = s->failed;
+	snprintf(c->push.text, sizeof(c->push.text), "%s", vidas_fail_text());
+	pthread_mutex_unlock(&c->lock);
 	o->next_us = vidas_deadline_us(again_us < AGAIN_MAX_US ? again_us : AGAIN_MAX_US);
 }
 
@@ -144,9 +164,17 @@ static void pass_done(struct host_container *c, const struct vidas_sync_owed *s)
 	if (o->failures)
 		vidas_log(VIDAS_LOG_NOTICE, "container '%s': all is pushed again", c->name);
 	o->failures = o->failed = 0;
-	for (uint32_t b = 0; b < VIDAS_SHM_LEASE_BUCKETS; b++)
-		if (o->since_us[b] && !(o->kept[b / 64] & UINT64_C(1) << b % 64))
+	o->some_us = 0;
+	for (uint32_t b = 0; b < VIDAS_SHM_LEASE_BUCKETS; b++) {
+		if (!(o->kept[b / 64] & UINT64_C(1) << b % 64))
 			o->since_us[b] = 0;
+		else if (!o->some_us || o->since_us[b] < o->some_us)
+			o->some_us = o->since_us[b];
+	}
+	pthread_mutex_lock(&c->lock);
+	c->push.failing_us = 0;
+	c->push.failed = 0;
+	pthread_mutex_unlock(&c->lock);
 	if (o->all_us || s->least_us < o->least_us)
 		o->least_us = s->least_us;
 	if (o->all_us || s->watch_us < o->watch_us)
@@ -196,6 +224,9 @@ static void watch(struct host_container *c)
 			"tried again: %s",
 			c->name, vidas_fail_text());
 	o->watch_failed = err < 0;
+	pthread_mutex_lock(&c->lock);
+	snprintf(c->push.watch, sizeof(c->push.watch), "%s", err < 0 ? vidas_fail_text() : "");
+	pthread_mutex_unlock(&c->lock);
 }
 
 /* Threads --------------------------------------------------------------------------------------- */
@@ -263,6 +294,7 @@ static void tick(struct host_container *c, void *arg)
 	if (!o)
 		return;
 	take_changes(c, o);
+	tell_oldest(c, o);
 	if (o->watch_us != INT64_MAX && vidas_now_us() >= o->watch_next_us &&
 	    !atomic_load_explicit(&o->watching, memory_order_acquire)) {
 		o->watch_next_us = vidas_deadline_us(o->watch_us);

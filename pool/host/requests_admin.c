@@ -87,6 +87,50 @@ static json_t *json_domains(struct host *h)
 	return list;
 }
 
+static json_t *json_text(const char *text)
+{
+	return *text ? json_name(text) : json_null();
+}
+
+static json_int_t seconds_since(int64_t since_us)
+{
+	return (json_int_t)((vidas_now_us() - since_us) / 1000000);
+}
+
+/* What is not in the store, and why; NULL: there is no store. With no lock held. */
+static json_t *json_push(struct host_container *c, int64_t deadline_us)
+{
+	struct vidas_sync_survey found = { 0 };
+	struct host_push_state push;
+	struct vidas_sync *sync;
+	json_t *json;
+
+	if (!c->meta.root || vidas_host_container_sync(c, &sync) < 0 || !sync ||
+	    vidas_sync_survey(sync, deadline_us, &found) < 0)
+		return NULL;
+	pthread_mutex_lock(&c->lock);
+	push = c->push;
+	pthread_mutex_unlock(&c->lock);
+	if (!push.failing_us && found.failed)
+		snprintf(push.text, sizeof(push.text), "%s", found.error_text);
+	if (!push.failing_us && !found.failed)
+		*push.text = '\0';
+	json = json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "whole", found.whole,
+			 "changed", (json_int_t)found.changed, "bytes", (json_int_t)found.bytes,
+			 "removed", (json_int_t)found.removed, "open", (json_int_t)found.open,
+			 "conflicts", (json_int_t)found.conflicts, "failed",
+			 (json_int_t)(found.failed > push.failed ? found.failed : push.failed),
+			 "error", json_text(push.text), "example", json_text(found.error_path),
+			 "watch_error", json_text(push.watch));
+	if (json && push.failing_us)
+		json_object_set_new(json, "failing_seconds",
+				    json_integer(seconds_since(push.failing_us)));
+	if (json && push.oldest_us && (found.changed || found.removed))
+		json_object_set_new(json, "oldest_seconds",
+				    json_integer(seconds_since(push.oldest_us)));
+	return json;
+}
+
 static json_t *json_container(struct host_container *c)
 {
 	struct host_domains attached = { 0 };
@@ -112,16 +156,27 @@ static json_t *json_container(struct host_container *c)
 	return json;
 }
 
+struct gathering {
+	json_t *containers;
+	int64_t deadline_us;
+};
+
+static void gather(struct host_container *c, void *arg)
+{
+	struct gathering *g = arg;
+	json_t *json = json_container(c), *push = json_push(c, g->deadline_us);
+
+	json_object_set_new(json, "push", push ? push : json_null());
+	json_array_append_new(g->containers, json);
+}
+
 static char *status_text(struct host *h)
 {
 	json_t *containers = json_array(), *json;
-	struct host_container *c;
+	struct gathering g = { containers, vidas_deadline_us(HOST_SURVEY_US) };
 	char *text;
 
-	pthread_rwlock_rdlock(&h->index);
-	for (c = h->containers; c; c = c->hh.next)
-		json_array_append_new(containers, json_container(c));
-	pthread_rwlock_unlock(&h->index);
+	vidas_host_containers_each(h, gather, &g);
 	json = json_pack("{s:s, s:i, s:I, s:o, s:o, s:o}", "version", VIDAS_VERSION_STRING, "pid",
 			 (int)getpid(), "uptime",
 			 (json_int_t)((vidas_now_us() - h->started_us) / 1000000), "pool",

@@ -200,6 +200,20 @@ int vidas_sync_pushed(struct vidas_sync *s, const char *path, uint64_t *sent_byt
 int vidas_sync_fetched(struct vidas_sync *s, const char *path, uint64_t *here_bytes,
 		       uint64_t *all_bytes);
 
+/* What of the container the store does not have. */
+struct vidas_sync_survey {
+	bool whole;	  /* else: at least so much, there was no time for more */
+	uint64_t changed; /* things that are new or changed; those in a directory that is, as well */
+	uint64_t bytes;	  /* size of the files among them */
+	uint64_t removed;   /* things that the store still has; a directory is one */
+	uint64_t open;	    /* files that may be changing just now, through mappings */
+	uint64_t conflicts; /* copies that were kept, "….vidas-conflict-…" */
+	uint64_t failed;    /* changed files that could not be pushed, and of one of them: */
+	char error_path[256], error_text[256];
+};
+/* Looks at everything until the deadline; without touching the store, and without reading files. */
+int vidas_sync_survey(struct vidas_sync *s, int64_t deadline_us, struct vidas_sync_survey *out);
+
 /* Imports a directory's entries (one level), once; -ENOTDIR, -ENOENT. */
 int vidas_sync_import(struct vidas_sync *s, const char *path, uint64_t inode, uint64_t *entries);
 

@@ -5,7 +5,7 @@
  * sync_partial.c and sync_chunks.c (files in chunks, see sync_partial.h), sync_prefetch.c,
  * sync_update.c (a file), sync_renew.c (a directory): from the store;
  * sync_push.c, sync_put.c, sync_link.c, sync_conflict.c, sync_remove.c, sync_batch.c, sync_flush.c, sync_owed.c: to the
- * store; sync_state.c: states; sync_progress.c: how far they are.
+ * store; sync_state.c, sync_survey.c: states; sync_progress.c: how far they are.
  *
  * Lock order: turn of a directory's inode, of a path, of a file's inode; then sync.lock. Of several paths
  * the first by strcmp() first: so what is above comes before what is below.
@@ -426,5 +426,7 @@ int sync_batch_end(struct sync_batch *b, struct vidas_sync_moved *moved);
 
 /* Errors of a file (sync_state.c): kept on it until a push or fetch succeeds; returns `err`. */
 int sync_note_error(int fd, int err);
+/* What was noted, also of an O_PATH descriptor; 0 nothing. */
+int sync_read_error(int fd, char *words, size_t size);
 
 #endif

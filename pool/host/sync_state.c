@@ -23,21 +23,23 @@ int sync_note_error(int fd, int err)
 	return err;
 }
 
-static void read_error(int fd, struct vidas_sync_info *info)
+int sync_read_error(int fd, char *words, size_t size)
 {
-	char text[sizeof(info->error_text)];
-	ssize_t n = fgetxattr(fd, SYNC_ERROR, text, sizeof(text) - 1);
+	char link[32], text[256];
+	ssize_t n;
 	long number;
-	char *words;
+	char *end;
 
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = getxattr(link, SYNC_ERROR, text, sizeof(text) - 1);
 	if (n <= 0)
-		return;
+		return 0;
 	text[n] = '\0';
-	number = strtol(text, &words, 10);
-	if (number <= 0 || number > 4095 || *words != ' ')
-		return;
-	info->error = (int)-number;
-	memcpy(info->error_text, words + 1, strlen(words + 1) + 1);
+	number = strtol(text, &end, 10);
+	if (number <= 0 || number > 4095 || *end != ' ')
+		return 0;
+	snprintf(words, size, "%s", end + 1);
+	return (int)-number;
 }
 
 static enum vidas_sync_state state_of(struct vidas_sync *s, const struct sync_record *rec,
@@ -103,7 +105,7 @@ int vidas_sync_info(struct vidas_sync *s, const char *path, struct vidas_sync_in
 		absent = sync_path_xattr(fd, VIDAS_SYNC_ABSENT, key) == 0;
 		renamed = absent && strcmp(key, path) != 0;
 		complete = absent && S_ISREG(st.st_mode) && is_complete(s, key, fd, &st);
-		read_error(fd, info);
+		info->error = sync_read_error(fd, info->error_text, sizeof(info->error_text));
 	}
 	err = sync_known_get(s, path, &rec);
 	info->version = rec.version;
