@@ -11,7 +11,14 @@
 #include "pool/base/base.h"
 
 static const struct cli_verb verbs[] = {
-	{ "status", "", "what vidasd is and has: pool, domains, containers", NULL, cli_status },
+	{ "status", "", "what vidasd is and has: pool, domains, containers, what is not pushed",
+	  "Of a container with a root it tells what its store does not have yet: things changed and\n"
+	  "removed, since when, conflict copies, and why something cannot be pushed. With --json as\n"
+	  "`push`: changed, bytes, removed, open (files that may be changing through mappings),\n"
+	  "conflicts, failed, error, example (a file that failed), watch_error, failing_seconds,\n"
+	  "oldest_seconds (of what is pushed unasked). It takes 0.3 s at most; `whole` is false, and\n"
+	  "the numbers are the least, where that was too short.\n",
+	  cli_status },
 	{ "domain", "add ID [--uid UID] | remove ID | list", "the domains that may connect",
 	  "  add ID     makes the domain and its socket, RUN_DIR/domains/ID/sock\n"
 	  "  --uid UID  who besides root may connect to it (default: only root)\n",
@@ -54,7 +61,7 @@ static const struct cli_verb verbs[] = {
 	  "Exit status, as of fsck(8): 0 no problems, 1 all were repaired, 4 some are left, 8 could not\n"
 	  "check, 16 wrong usage.\n",
 	  cli_fsck },
-	{ "doctor", "", "what this host lacks for full speed, and what mends it", NULL,
+	{ "doctor", "", "what this host lacks, or what is wrong, and what mends it", NULL,
 	  cli_doctor },
 };
 

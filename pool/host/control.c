@@ -82,7 +82,19 @@ struct image {
 	struct slot_head slot;
 };
 
-/* One with room for an object, and memory for what is written first; its header says nothing yet,
+/* Room for slots up to `slots`, with its memory: in a pool that is full, the first touch of a page would
+ * be a SIGBUS for the program that has it mapped. */
+static int extend(int fd, uint32_t from, uint32_t slots)
+{
+	const off_t at = from ? (off_t)VIDAS_SHM_SLOT_OFFSET(from) : 0;
+	const off_t end = (off_t)VIDAS_SHM_SLOT_OFFSET(slots);
+
+	if (fallocate(fd, 0, at, end - at) == 0)
+		return 0;
+	return errno == EOPNOTSUPP && ftruncate(fd, end) == 0 ? 0 : -errno;
+}
+
+/* One with room for an object, and memory for it; its header says nothing yet,
  * so that a restart removes it. */
 static int blank_make(const struct host_container *c, uint64_t number)
 {
@@ -96,13 +108,13 @@ static int blank_make(const struct host_container *c, uint64_t number)
 		return vidas_fail(-errno, "cannot make a control file: %s", strerror(errno));
 	/* In this order: on a pool of huge pages a write to a long file takes memory for much of it. */
 	err = vidas_pwrite_all(fd, &zeros, sizeof(zeros), 0);
-	if (err == 0 && ftruncate(fd, (off_t)VIDAS_SHM_SLOT_OFFSET(1)) < 0)
-		err = -errno;
+	if (err == 0)
+		err = extend(fd, 0, 1);
 	if (err == 0)
 		return fd;
 	close(fd);
 	control_unlink(c, number);
-	return vidas_fail(err, "cannot make a control file: %s", strerror(-err));
+	return vidas_fail(err, "no control memory for an object in the pool: %s", strerror(-err));
 }
 
 void vidas_host_control_prepare(struct host_container *c)
@@ -176,9 +188,9 @@ static int grow(int fd, struct host_resource *r, uint32_t slots)
 
 	if (slots <= r->slots)
 		return 0;
-	if (ftruncate(fd, (off_t)VIDAS_SHM_SLOT_OFFSET(slots)) < 0)
-		return -errno;
-	err = vidas_pwrite_all(fd, &slots, sizeof(slots), at);
+	err = extend(fd, r->slots, slots);
+	if (err == 0)
+		err = vidas_pwrite_all(fd, &slots, sizeof(slots), at);
 	if (err == 0)
 		r->slots = slots;
 	return err;
@@ -208,7 +220,9 @@ int vidas_host_control_slot_init(int fd, const struct host_object *o, uint32_t f
 		err = vidas_pwrite_all(fd, &head, sizeof(head), VIDAS_SHM_SLOT_OFFSET(o->slot));
 	if (err == 0)
 		err = write_state(fd, o->slot, VIDAS_SHM_OBJECT_LIVE);
-	return err < 0 ? vidas_fail(err, "cannot write a control file: %s", strerror(-err)) : 0;
+	return err < 0 ? vidas_fail(err, "no control memory for an object in the pool: %s",
+				    strerror(-err)) :
+			 0;
 }
 
 int vidas_host_control_slot_state(const struct host_object *o, uint32_t state)

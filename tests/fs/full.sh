@@ -7,7 +7,9 @@
 has_room() { [ "$(stat -f -c %a "$mnt")" -gt 1000 ]; }
 
 run_full() {
-	local i
+	local i address=$run/domains/1/sock long
+	long=$(printf %03000d 0)
+	sends "$address" "$way" object 0 4096 first
 	helper a
 	same "" "$(ask a open s rwc "$mnt/sparse")"
 	same "" "$(ask a trunc s 1000000)"
@@ -19,6 +21,13 @@ run_full() {
 	same "error ENOSPC" "$(ask a write s 500000 abc)"
 	same "" "$(ask a read s 0 5 | tr -d '\0')" "reading a hole"
 	cmp -n 1000000 "$mnt/sparse" /dev/zero
+	# What an object needs was taken when it was made; a new one is refused, in words.
+	for i in $(seq 9); do sends "$address" "$way" object 0 4096 "$long"; done
+	same first "$(sends "$address" "$way" object 0 4096 "?")"
+	sends "$address" "$way" sparse 0 4096 x 2>/dev/null || true # there may be one made in advance
+	refuses any sends "$address" "$way" fill 0 4096 x 2>"$VIDAS_TMP/refused"
+	grep -q "no control memory.*No space left" "$VIDAS_TMP/refused" || fail "$(cat "$VIDAS_TMP/refused")"
+	for i in $(seq 9); do same "$long" "$(sends "$address" "$way" object 0 4096 "?")"; done
 	# The lease table's pages are used at random: each name is another inode.
 	for i in $(seq 200); do
 		mkdir "$mnt/d$i"
