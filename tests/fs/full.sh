@@ -24,8 +24,8 @@ run_full() {
 	# What an object needs was taken when it was made; a new one is refused, in words.
 	for i in $(seq 9); do sends "$address" "$way" object 0 4096 "$long"; done
 	same first "$(sends "$address" "$way" object 0 4096 "?")"
-	sends "$address" "$way" sparse 0 4096 x 2>/dev/null || true # there may be one made in advance
-	refuses any sends "$address" "$way" fill 0 4096 x 2>"$VIDAS_TMP/refused"
+	sends "$address" "$way" fill 0 4096 x 2>/dev/null || true # there may be one made in advance
+	refuses any sends "$address" "$way" fill 4096 4096 x 2>"$VIDAS_TMP/refused"
 	grep -q "no control memory.*No space left" "$VIDAS_TMP/refused" || fail "$(cat "$VIDAS_TMP/refused")"
 	for i in $(seq 9); do same "$long" "$(sends "$address" "$way" object 0 4096 "?")"; done
 	# The lease table's pages are used at random: each name is another inode.
