@@ -108,7 +108,7 @@ int vidas_far_greet(struct vidas_options *o)
 	err = vidas_lane_wait(o->lane, GREET_US);
 	if (err)
 		return vidas_fail(err, "no greeting from the near half: %s", strerror(-err));
-	got = vidas_lane_recv(o->lane, &m, sizeof(m));
+	got = vidas_lane_recv(o->lane, &m, sizeof(m), NULL);
 	if (got <= 0)
 		return vidas_fail(got ? (int)got : -EPIPE, "no greeting from the near half");
 	vidas_keep_serials(m.hello.instance << 16);
@@ -127,7 +127,7 @@ void vidas_far_welcome(int err)
 	if (err)
 		snprintf(w.words, sizeof(w.words), "%.*s", (int)sizeof(w.words) - 1,
 			 vidas_fail_text());
-	vidas_lane_send(lane(), &iov, 1, SEND_US);
+	vidas_lane_send(lane(), &iov, 1, NULL, SEND_US);
 }
 
 void vidas_far_answer(const struct fuse_in_header *in, int err)
@@ -135,7 +135,7 @@ void vidas_far_answer(const struct fuse_in_header *in, int err)
 	struct fuse_out_header out = { .len = sizeof(out), .error = err, .unique = in->unique };
 	const struct iovec iov = { &out, sizeof(out) };
 
-	vidas_lane_send(lane(), &iov, 1, SEND_US);
+	vidas_lane_send(lane(), &iov, 1, NULL, SEND_US);
 }
 
 /* Taking messages -------------------------------------------------------------------------------- */
@@ -178,29 +178,59 @@ static void take_answer(const struct vidas_lane_head *head)
 		drop_queue();
 }
 
-/* Under the lock: one message. 0: it was a private one; -EAGAIN there is none; -EPIPE no more come. */
+/* Under the lock: a message of the near half's own. Its length if it is to be carried out, 0 if it is done. */
+static ssize_t take_private(const void *message, size_t bytes)
+{
+	const struct vidas_lane_head *head = message;
+	const struct vidas_lane_map *m = message;
+	const struct fuse_in_header *in = (const void *)(m + 1);
+
+	switch (head->kind) {
+	case VIDAS_LANE_TOUCH:
+		if (bytes != sizeof(struct vidas_lane_file))
+			return -EPROTO;
+		vidas_far_touched(((const struct vidas_lane_file *)message)->nodeid);
+		return 0;
+	case VIDAS_LANE_MAP:
+		if (bytes < sizeof(*m) || vidas_border_check(in, bytes - sizeof(*m)) ||
+		    (in->opcode != FUSE_READ && in->opcode != FUSE_WRITE))
+			return -EPROTO;
+		return (ssize_t)bytes;
+	default:
+		take_answer(head);
+		return 0;
+	}
+}
+
+static ssize_t take_request(const void *message, size_t bytes)
+{
+	int err = vidas_border_check(message, bytes);
+
+	if (err == -ENOSYS)
+		vidas_far_answer(message, err);
+	return !err ? (ssize_t)bytes : err == -ENOSYS ? 0 : err;
+}
+
+/* Under the lock: one message. 0: nothing is left to do for it; -EAGAIN there is none; -EPIPE no more
+ * come. */
 static ssize_t take(void *buf, size_t size)
 {
 	struct vidas_lane_head head;
-	ssize_t got;
-	int err;
+	ssize_t got, err = -EPROTO;
 
 	if (far.ended)
 		return -EPIPE;
-	got = vidas_lane_recv(lane(), buf, size);
+	got = vidas_lane_recv(lane(), buf, size, NULL);
 	if (got == -EAGAIN)
 		return got;
 	if (got >= (ssize_t)sizeof(head)) {
 		memcpy(&head, buf, sizeof(head));
-		if (head.bytes == (size_t)got && vidas_lane_private(head.kind)) {
-			take_answer(buf);
-			return 0;
-		}
-		err = vidas_border_check(buf, (size_t)got);
-		if (err == -ENOSYS)
-			vidas_far_answer(buf, err);
-		if (err != -EPROTO)
-			return err ? 0 : got;
+		if (vidas_lane_private(head.kind))
+			err = head.bytes == (size_t)got ? take_private(buf, (size_t)got) : -EPROTO;
+		else
+			err = take_request(buf, (size_t)got);
+		if (err >= 0)
+			return err;
 	}
 	if (got)
 		vidas_log(VIDAS_LOG_ERR, "what comes from the near half is no request: its mount "
@@ -319,7 +349,7 @@ static int ask(uint32_t kind, struct iovec *iov, int count, void *answer, size_t
 	DL_APPEND(far.questions, &q);
 	pthread_mutex_unlock(&far.lock);
 	vidas_loop_step_aside();
-	err = vidas_lane_send(lane(), iov, count, VIDAS_SHM_LEASE_US);
+	err = vidas_lane_send(lane(), iov, count, NULL, VIDAS_SHM_LEASE_US);
 	if (!err)
 		err = await(&q, deadline_us);
 	pthread_mutex_lock(&far.lock);
@@ -356,7 +386,7 @@ static ssize_t session_writev(int fd, struct iovec *iov, int count, void *userda
 	for (int i = 0; i < count; i++)
 		bytes += (ssize_t)iov[i].iov_len;
 	if (out->unique || out->error == NOTIFY_POLL) {
-		err = vidas_lane_send(lane(), iov, count, SEND_US);
+		err = vidas_lane_send(lane(), iov, count, NULL, SEND_US);
 		/* Nobody takes it any more. */
 		err = err ? -ENOENT : 0;
 	} else {
@@ -364,6 +394,14 @@ static ssize_t session_writev(int fd, struct iovec *iov, int count, void *userda
 	}
 	errno = -err;
 	return err ? -1 : bytes;
+}
+
+void vidas_far_drop(uint64_t nodeid)
+{
+	struct vidas_lane_head answer;
+	struct iovec iov[2] = { [1] = { &nodeid, sizeof(nodeid) } };
+
+	ask(VIDAS_LANE_DROP, iov, 2, &answer, sizeof(answer));
 }
 
 int vidas_far_tell(const void *message, size_t bytes)

@@ -34,9 +34,9 @@ int vidas_far_tell(const void *message, size_t bytes);
 /* Readable while requests wait that somebody else has taken from the lane; -1: this is no far half. */
 int vidas_far_queue_fd(void);
 
-/* About to carry out a request that this thread has read (far_hold.c): true, and leave afterwards; false: it
- * was answered, or has no answer. */
-bool vidas_far_enter(const struct fuse_buf *buf);
+/* About to carry out a request that this thread has read (far_hold.c): true, `buf` is one of FUSE, and leave
+ * afterwards; false: it was answered, or has no answer. */
+bool vidas_far_enter(struct fuse_buf *buf);
 void vidas_far_leave(void);
 /* Answers a request with an errno, or 0, by itself. */
 struct fuse_in_header;
@@ -49,6 +49,17 @@ void vidas_far_unhold(struct vidas_handle *h);
  * -errno: it is gone, or there is no answer. */
 int vidas_far_groups(pid_t pid, int room, gid_t *list);
 int vidas_far_caps(pid_t pid, uint64_t *caps);
+
+/* Memory of files (far_map.c). map: answers a read or write by handing over what it asks for; false: it is
+ * to be carried out. unmap: returns when the near half uses none of the file; before it gets shorter, or has
+ * memory taken out of it. touched: a file was written to. */
+struct vidas_lane_map;
+struct vidas_node;
+bool vidas_far_map(const struct vidas_lane_map *q, const struct fuse_in_header *in);
+void vidas_far_unmap(struct vidas_node *n);
+void vidas_far_touched(uint64_t id);
+/* far.c: tells the near half so, by the node's number. */
+void vidas_far_drop(uint64_t id);
 
 /* After a worker died: what was under way comes again. */
 int vidas_far_resend(void);

@@ -7,6 +7,7 @@
 #include "vidasfs/border.h"
 #include "vidasfs/far.h"
 #include "vidasfs/fs.h"
+#include "vidasfs/lane.h"
 
 #include <linux/fuse.h>
 #include <string.h>
@@ -165,17 +166,34 @@ static bool forgotten(const struct fuse_in_header *in)
 	return false;
 }
 
-bool vidas_far_enter(const struct fuse_buf *buf)
+/* Takes the question off a request; false: there is none. */
+static bool unwrap(struct fuse_buf *buf, struct vidas_lane_map *m)
+{
+	const struct vidas_lane_head *head = buf->mem;
+
+	if (head->kind != VIDAS_LANE_MAP)
+		return false;
+	memcpy(m, buf->mem, sizeof(*m));
+	buf->size -= sizeof(*m);
+	memmove(buf->mem, (const char *)buf->mem + sizeof(*m), buf->size);
+	return true;
+}
+
+bool vidas_far_enter(struct fuse_buf *buf)
 {
 	const struct fuse_in_header *in = buf->mem;
+	struct vidas_lane_map m;
+	bool maps = unwrap(buf, &m);
 	int err;
 
 	if (forgotten(in))
 		return false;
 	err = hold(in);
-	if (!err)
+	if (!err && (!maps || !vidas_far_map(&m, in)))
 		return true;
 	vidas_far_leave();
+	if (!err)
+		return false;
 	/* The far half was made anew since it was opened. */
 	if (err == -ESTALE && (in->opcode == FUSE_RELEASE || in->opcode == FUSE_RELEASEDIR))
 		err = 0;

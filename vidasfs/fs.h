@@ -166,6 +166,7 @@ struct vidas_node {
 	struct vidas_node_key key;
 	mode_t type;		  /* S_IFMT bits; never changes */
 	_Atomic bool imported;	  /* rooted directories: the backend's entries are in the tree */
+	_Atomic bool mapped;	  /* the near half may have memory of it, see far_map.c */
 	_Atomic bool cached;	  /* the kernel was ever allowed to cache its attributes */
 	_Atomic uint32_t relaxed; /* relaxed.c */
 	_Atomic bool large;	  /* has lost a name: to let go of its memory may take a while */

@@ -20,6 +20,8 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include "pool/transport/transport.h"
+
 /* Of a read or write that goes through the lane. */
 #define VIDAS_LANE_IO_MAX      (128u << 10)
 #define VIDAS_LANE_MESSAGE_MAX (VIDAS_LANE_IO_MAX + 4096u)
@@ -40,6 +42,16 @@ enum vidas_lane_kind {
 	 * comes from here on is that, and new. */
 	VIDAS_LANE_RESEND,
 	VIDAS_LANE_RESENT,
+	/* Near: a read or write of a file follows, and where it can, the far half answers by handing over
+	 * memory of it (far_map.c) in place of carrying it out. */
+	VIDAS_LANE_MAP,
+	VIDAS_LANE_MAPPED,
+	/* Far: that memory of a file, and what was said of its size, is not to be used any more.
+	 * Near: it is not. */
+	VIDAS_LANE_DROP,
+	VIDAS_LANE_DROPPED,
+	/* Near: a file was written to, in its memory. */
+	VIDAS_LANE_TOUCH,
 	VIDAS_LANE_KINDS
 };
 
@@ -90,6 +102,33 @@ struct vidas_lane_called {
 	uint32_t groups[];
 };
 
+/* Memory is handed over in chunks, of files that are not small. */
+#define VIDAS_LANE_CHUNK   (UINT64_C(1) << 20)
+#define VIDAS_LANE_MAP_MIN (64 << 10)
+
+struct vidas_lane_map {
+	struct vidas_lane_head head; /* its token is the request's number */
+	uint64_t offset;	     /* of the chunk */
+	uint32_t memory;	     /* 0: the near half has it, and wants the promise again */
+	uint32_t spare;
+};
+
+/* With a share, if there was to be one: `bytes` from `offset`, less than a chunk at the end. For so long
+ * nobody makes the file shorter, or takes memory out of it, before a DROP was answered. */
+struct vidas_lane_mapped {
+	struct vidas_lane_head head;
+	uint64_t nodeid;
+	uint64_t offset, bytes;
+	uint64_t size; /* of the file */
+	uint32_t promise_ms;
+	uint32_t writable;
+};
+
+struct vidas_lane_file {
+	struct vidas_lane_head head;
+	uint64_t nodeid;
+};
+
 static inline bool vidas_lane_private(uint32_t kind)
 {
 	return kind >= VIDAS_LANE_HELLO && kind < VIDAS_LANE_KINDS;
@@ -99,10 +138,13 @@ static inline bool vidas_lane_private(uint32_t kind)
 int vidas_lane_pair(int fd[2]);
 /* Gives an inherited or connected end the room that it needs. */
 void vidas_lane_init(int fd);
-/* Sends one message; waits `timeout_us` at most for room. 0, -EPIPE the other end is closed, -ETIMEDOUT. */
-int vidas_lane_send(int fd, const struct iovec *iov, int count, int64_t timeout_us);
-/* Receives one. Its length, 0 the other end is closed, -EAGAIN there is none, -EMSGSIZE it was longer. */
-ssize_t vidas_lane_recv(int fd, void *buf, size_t size);
+/* Sends one message of at most 7 pieces, and memory beside it, which stays the caller's (NULL: none);
+ * waits `timeout_us` at most for room. 0, -EPIPE the other end is closed, -ETIMEDOUT. */
+int vidas_lane_send(int fd, const struct iovec *iov, int count, const struct vidas_share *share,
+		    int64_t timeout_us);
+/* Receives one; memory that came beside it is the caller's (`share` NULL: none may). Its length, 0 the
+ * other end is closed, -EAGAIN there is none, -EMSGSIZE it was longer, -EBADMSG it was no message. */
+ssize_t vidas_lane_recv(int fd, void *buf, size_t size, struct vidas_share *share);
 /* Waits until there is something to receive: 0, -ETIMEDOUT. */
 int vidas_lane_wait(int fd, int64_t timeout_us);
 

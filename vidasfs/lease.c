@@ -8,6 +8,7 @@
  * lock; so names are dropped all at once by advancing the connection's epoch (Linux 6.16): each
  * is looked up again when it is next used. Where the kernel has no epoch, names are not cached.
  */
+#include "vidasfs/far.h"
 #include "vidasfs/fs.h"
 
 #include <string.h>
@@ -227,6 +228,7 @@ void vidas_lease_drop_attrs(struct vidas_node *n)
 
 static void drop_if_cached(struct vidas_node *n)
 {
+	vidas_far_unmap(n);
 	if (atomic_load_explicit(&n->cached, memory_order_relaxed))
 		vidas_lease_drop_attrs(n);
 }

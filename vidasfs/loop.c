@@ -290,7 +290,7 @@ static bool is_short(const struct fuse_buf *buf)
 	return n->key.branch && n->key.branch->volatile_pool;
 }
 
-static void carry_out(const struct fuse_buf *buf, bool waited)
+static void carry_out(struct fuse_buf *buf, bool waited)
 {
 	if (vidas_is_far() && !vidas_far_enter(buf))
 		return;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The near half's connection: finding a far half, and what that asks for. */
 #include "vidasfs/near.h"
+#include "pool/transport/xen/frame.h"
 #include "vidasfs/fs.h"
 #include "vidasfs/lane.h"
 
@@ -19,14 +20,20 @@
 
 struct vidas_near vidas_near = { .lane = -1 };
 
+/* What the environment says counts where no option does. */
+static const char *address(void)
+{
+	const struct vidas_options *o = &vidas_fs.options;
+
+	return o->socket || o->domain ? o->socket : getenv("VIDAS_SOCKET");
+}
+
 bool vidas_is_near(void)
 {
-	const char *address = vidas_fs.options.socket;
+	const char *where = address();
 
-	if (!address && !vidas_fs.options.domain)
-		address = getenv("VIDAS_SOCKET");
 	return !vidas_is_far() &&
-	       (vidas_fs.options.split || (address && !strncmp(address, SCHEME, strlen(SCHEME))));
+	       (vidas_fs.options.split || (where && !strncmp(where, SCHEME, strlen(SCHEME))));
 }
 
 /* Finding it ------------------------------------------------------------------------------------- */
@@ -35,7 +42,7 @@ static int send_message(const void *message, size_t bytes)
 {
 	const struct iovec iov = { (void *)(uintptr_t)message, bytes };
 
-	return vidas_lane_send(vidas_near.lane, &iov, 1, SEND_US);
+	return vidas_lane_send(vidas_near.lane, &iov, 1, NULL, SEND_US);
 }
 
 /* The child's. */
@@ -84,6 +91,22 @@ static int start_far(void)
 	return 0;
 }
 
+/* By way of vidas-agent. */
+static int open_lane(void)
+{
+	struct vidas_channel *ch;
+	int err = vidas_frame_connect(address() + strlen(SCHEME), VIDAS_FRAME_FS, NULL, &ch);
+
+	if (err)
+		return err;
+	vidas_near.lane = fcntl(vidas_channel_fd(ch), F_DUPFD_CLOEXEC, 3);
+	err = vidas_near.lane < 0 ? vidas_fail(-errno, "no descriptor for a lane") : 0;
+	vidas_channel_close(ch);
+	if (!err)
+		vidas_lane_init(vidas_near.lane);
+	return err;
+}
+
 static int send_hello(void)
 {
 	const struct vidas_options *o = &vidas_fs.options;
@@ -105,7 +128,7 @@ static int send_hello(void)
 				     { o->container, container },
 				     { o->subdir, subdir } };
 
-	return vidas_lane_send(vidas_near.lane, iov, 3, SEND_US);
+	return vidas_lane_send(vidas_near.lane, iov, 3, NULL, SEND_US);
 }
 
 static int hear_welcome(void)
@@ -114,7 +137,7 @@ static int hear_welcome(void)
 	ssize_t got = vidas_lane_wait(vidas_near.lane, GREET_US);
 
 	if (!got)
-		got = vidas_lane_recv(vidas_near.lane, &w, sizeof(w));
+		got = vidas_lane_recv(vidas_near.lane, &w, sizeof(w), NULL);
 	if (got <= 0)
 		return vidas_fail(got ? (int)got : -EPIPE,
 				  "the far half of vidasfs does not answer");
@@ -136,9 +159,7 @@ int vidas_near_connect(void)
 {
 	int err;
 
-	if (!vidas_fs.options.split)
-		return vidas_fail(-EPROTONOSUPPORT, "this build reaches no other Xen domain");
-	err = start_far();
+	err = vidas_fs.options.split ? start_far() : open_lane();
 	if (!err) {
 		err = send_hello();
 		if (err)
@@ -156,18 +177,20 @@ static int begin_again(void *buf)
 {
 	const struct fuse_in_header *in = (const void *)vidas_near.init;
 	const struct fuse_out_header *out = buf;
+	struct vidas_share none = VIDAS_SHARE_NONE;
 	int64_t deadline_us = vidas_deadline_us(GREET_US);
 	int err = send_message(vidas_near.init, vidas_near.init_bytes);
 	ssize_t got;
 
 	while (!err) {
 		err = vidas_lane_wait(vidas_near.lane, vidas_remaining_us(deadline_us));
-		got = err ? err : vidas_lane_recv(vidas_near.lane, buf, VIDAS_LANE_MESSAGE_MAX);
+		got = err ? err :
+			    vidas_lane_recv(vidas_near.lane, buf, VIDAS_LANE_MESSAGE_MAX, NULL);
 		if (got <= 0)
 			return err ? err : -EPIPE;
 		if (out->unique == in->unique && !vidas_lane_private((uint32_t)out->error))
 			return out->error;
-		vidas_near_private(buf, (size_t)got);
+		vidas_near_private(buf, (size_t)got, &none);
 	}
 	return err;
 }
@@ -314,9 +337,25 @@ static void caller(const struct vidas_lane_caller *q)
 	free(c);
 }
 
-void vidas_near_private(const void *message, size_t bytes)
+static void drop(const struct vidas_lane_file *q)
+{
+	const struct vidas_lane_head answer = { .bytes = sizeof(answer),
+						.kind = VIDAS_LANE_DROPPED,
+						.token = q->head.token };
+
+	vidas_near_drop(q->nodeid);
+	send_message(&answer, sizeof(answer));
+}
+
+void vidas_near_private(const void *message, size_t bytes, struct vidas_share *share)
 {
 	const struct vidas_lane_head *head = message;
+
+	if (head->kind == VIDAS_LANE_MAPPED && bytes == sizeof(struct vidas_lane_mapped)) {
+		vidas_near_mapped(message, share);
+		return;
+	}
+	vidas_share_close(share);
 
 	switch (head->kind) {
 	case VIDAS_LANE_NOTICE:
@@ -325,6 +364,10 @@ void vidas_near_private(const void *message, size_t bytes)
 	case VIDAS_LANE_CALLER:
 		if (bytes == sizeof(struct vidas_lane_caller))
 			caller(message);
+		break;
+	case VIDAS_LANE_DROP:
+		if (bytes == sizeof(struct vidas_lane_file))
+			drop(message);
 		break;
 	case VIDAS_LANE_RESEND:
 		vidas_near_resend(head->token);

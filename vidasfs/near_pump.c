@@ -2,9 +2,8 @@
 /* The near half's messages: from the kernel to the far half, and back. */
 #include "vidasfs/fs.h"
 #include "vidasfs/lane.h"
-#include "vidasfs/near.h"
+#include "vidasfs/near_pending.h"
 
-#include <linux/fuse.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,12 +12,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Of requests and the replies that are expected, on the lane at once. */
-#define UNDER_WAY_BYTES (4u << 20)
-#define SEND_US		(30 * 1000 * 1000)
-#define LOOK_MS		250 /* how often something is looked for that wakes nobody */
-#define AGAIN_MS	250
-#define PATIENCE_S	30
+#define TOUCH_MS   100 /* how long others may wait to hear of a write */
+#define SEND_US	   (30 * 1000 * 1000)
+#define LOOK_MS	   250 /* how often something is looked for that wakes nobody */
+#define AGAIN_MS   250
+#define PATIENCE_S 30
 
 /* What two kernels would have to share memory, or the pool's files, for. */
 #define INIT_NOT   (FUSE_SPLICE_WRITE | FUSE_SPLICE_MOVE | FUSE_SPLICE_READ)
@@ -26,27 +24,18 @@
 
 #define NOTIFY_RESEND 7 /* Linux 6.9 */
 
-struct pending {
-	UT_hash_handle hh;
-	uint64_t unique;
-	uint32_t opcode, cost;
-};
-
 static struct {
 	/* Held while a request is taken from the kernel and put on the lane. */
 	pthread_mutex_t out;
-	pthread_cond_t change; /* of what is below; lock */
 	pthread_mutex_t lock;
-	struct pending *pending;
-	size_t under_way;
 	bool connected, ended;
 	int64_t lost_us;
 	int err;
 	int end_fd; /* readable once it has ended */
+	int wake_fd;
 } pump = {
 	.out = PTHREAD_MUTEX_INITIALIZER,
 	.lock = PTHREAD_MUTEX_INITIALIZER,
-	.change = PTHREAD_COND_INITIALIZER,
 };
 
 static void end(int err)
@@ -58,7 +47,6 @@ static void end(int err)
 	pump.err = pump.err ? pump.err : err;
 	if (vidas_near.lane >= 0)
 		shutdown(vidas_near.lane, SHUT_RDWR);
-	pthread_cond_broadcast(&pump.change);
 	pthread_mutex_unlock(&pump.lock);
 	if (write(pump.end_fd, &one, sizeof(one)) < 0)
 		vidas_log(VIDAS_LOG_ERR, "eventfd: %s", strerror(errno));
@@ -81,55 +69,6 @@ static bool has_reply(uint32_t opcode)
 	return opcode != FUSE_FORGET && opcode != FUSE_BATCH_FORGET && opcode != FUSE_INTERRUPT;
 }
 
-static uint32_t cost_of(const struct fuse_in_header *in)
-{
-	const struct fuse_read_in *body = (const void *)(in + 1);
-
-	switch (in->opcode) {
-	case FUSE_READ:
-	case FUSE_READDIR:
-	case FUSE_READDIRPLUS:
-		return in->len + body->size;
-	}
-	return in->len;
-}
-
-static int pending_add(const struct fuse_in_header *in)
-{
-	struct pending *p = malloc(sizeof(*p));
-
-	if (!p)
-		return -ENOMEM;
-	p->unique = in->unique;
-	p->opcode = in->opcode;
-	p->cost = cost_of(in);
-	pthread_mutex_lock(&pump.lock);
-	HASH_ADD(hh, pump.pending, unique, sizeof(p->unique), p);
-	pump.under_way += p->cost;
-	pthread_mutex_unlock(&pump.lock);
-	return 0;
-}
-
-/* Under the lock. */
-static void pending_drop(struct pending *p)
-{
-	HASH_DEL(pump.pending, p);
-	pump.under_way -= p->cost;
-	free(p);
-	pthread_cond_broadcast(&pump.change);
-}
-
-static void pending_done(uint64_t unique)
-{
-	struct pending *p;
-
-	pthread_mutex_lock(&pump.lock);
-	HASH_FIND(hh, pump.pending, &unique, sizeof(unique), p);
-	if (p)
-		pending_drop(p);
-	pthread_mutex_unlock(&pump.lock);
-}
-
 static void answer(uint64_t unique, int err)
 {
 	const struct fuse_out_header out = { .len = sizeof(out), .error = err, .unique = unique };
@@ -138,34 +77,21 @@ static void answer(uint64_t unique, int err)
 		vidas_log(VIDAS_LOG_ERR, "answering the kernel: %s", strerror(errno));
 }
 
-/* Nobody knows whether it was done, but of what only asks: there the kernel may look once more. */
-static int lost_error(uint32_t opcode)
+/* What may make a file longer or shorter, or take memory out of it. */
+static uint64_t changes(const struct fuse_in_header *in)
 {
-	switch (opcode) {
-	case FUSE_LOOKUP:
-	case FUSE_GETATTR:
-	case VIDAS_FUSE_STATX:
-	case FUSE_READLINK:
-	case FUSE_GETXATTR:
-	case FUSE_LISTXATTR:
-	case FUSE_OPEN:
-	case FUSE_OPENDIR:
-	case FUSE_STATFS:
-		return -ESTALE;
-	}
-	return -EIO;
-}
+	const struct fuse_copy_file_range_in *copy = (const void *)(in + 1);
 
-/* Under the lock. */
-static void pending_fail(bool answered)
-{
-	struct pending *p, *next;
-
-	HASH_ITER(hh, pump.pending, p, next) {
-		if (answered)
-			answer(p->unique, lost_error(p->opcode));
-		pending_drop(p);
+	switch (in->opcode) {
+	case FUSE_SETATTR:
+	case FUSE_FALLOCATE:
+	case FUSE_OPEN: /* perhaps with O_TRUNC */
+	case FUSE_WRITE:
+		return in->nodeid;
+	case FUSE_COPY_FILE_RANGE:
+		return copy->nodeid_out;
 	}
+	return 0;
 }
 
 /* From the kernel --------------------------------------------------------------------------------- */
@@ -184,23 +110,82 @@ static void note_init(struct fuse_in_header *in)
 	}
 }
 
+static void forget(const struct fuse_in_header *in)
+{
+	const struct fuse_batch_forget_in *batch = (const void *)(in + 1);
+	const struct fuse_forget_one *one = (const void *)(batch + 1);
+
+	if (in->opcode == FUSE_FORGET)
+		vidas_near_forget(in->nodeid);
+	else
+		for (uint32_t i = 0; i < batch->count; i++)
+			vidas_near_forget(one[i].nodeid);
+}
+
+/* Under `out`: with a question before it, or NULL. */
+static void put(const struct fuse_in_header *in, const struct vidas_lane_map *m)
+{
+	struct iovec iov[2];
+	int n = 0;
+
+	if (m)
+		iov[n++] = (struct iovec){ (void *)(uintptr_t)m, sizeof(*m) };
+	iov[n++] = (struct iovec){ (void *)(uintptr_t)in, in->len };
+	/* The thread that receives finds it closed, and answers. */
+	if (vidas_lane_send(vidas_near.lane, iov, n, NULL, SEND_US))
+		shutdown(vidas_near.lane, SHUT_RDWR);
+}
+
+/* Under `out`: one that is pending. */
+static void route(const struct fuse_in_header *in, bool may_ask)
+{
+	enum vidas_near_way way = VIDAS_NEAR_FORWARD;
+	uint64_t nodeid = changes(in);
+	struct vidas_lane_map m = { .memory = 0 };
+
+	if (may_ask && (in->opcode == FUSE_READ || in->opcode == FUSE_WRITE))
+		way = vidas_near_io(in, &m);
+	else if (in->opcode != FUSE_READ && in->opcode != FUSE_WRITE)
+		vidas_near_touch();
+	switch (way) {
+	case VIDAS_NEAR_SERVED:
+		vidas_near_served(in->unique);
+		break;
+	case VIDAS_NEAR_PARKED:
+		break;
+	case VIDAS_NEAR_ASK:
+		if (nodeid)
+			vidas_pending_changes(in->unique, nodeid);
+		put(in, &m);
+		break;
+	case VIDAS_NEAR_FORWARD:
+		if (nodeid) {
+			vidas_pending_changes(in->unique, nodeid);
+			vidas_near_changing(nodeid, in->opcode == FUSE_WRITE);
+		}
+		put(in, NULL);
+		break;
+	}
+}
+
 /* Under `out`. */
 static void forward(struct fuse_in_header *in)
 {
-	const struct iovec iov = { in, in->len };
 	int err;
 
 	if (in->opcode == FUSE_INIT)
 		note_init(in);
-	err = has_reply(in->opcode) ? pending_add(in) : 0;
-	if (err) {
-		answer(in->unique, err);
+	if (!has_reply(in->opcode)) {
+		if (in->opcode != FUSE_INTERRUPT)
+			forget(in);
+		put(in, NULL);
 		return;
 	}
-	err = vidas_lane_send(vidas_near.lane, &iov, 1, SEND_US);
-	/* Its other thread finds it closed, and answers. */
+	err = vidas_pending_add(in);
 	if (err)
-		shutdown(vidas_near.lane, SHUT_RDWR);
+		answer(in->unique, err);
+	else
+		route(in, true);
 }
 
 /* Is there somebody to have the next request, or nobody for too long? Under the lock. */
@@ -209,7 +194,7 @@ static bool taken(void)
 	unsigned patience_s = vidas_fs.options.timeout_seconds;
 
 	if (pump.connected)
-		return pump.under_way <= UNDER_WAY_BYTES;
+		return vidas_pending_room();
 	patience_s = patience_s ? patience_s : PATIENCE_S;
 	return vidas_now_us() - pump.lost_us >= patience_s * INT64_C(1000000);
 }
@@ -242,45 +227,44 @@ static bool from_kernel(void *buf)
 	return true;
 }
 
-/* Until the next request may be taken. False: it has ended. */
-static bool may_take(void)
+/* Waits for what is next; false: it has ended. */
+static bool next(void)
 {
-	struct pollfd p = { .fd = vidas_near.fuse_fd };
-	struct timespec until;
-	bool may = false;
+	struct pollfd p[] = { { .fd = pump.end_fd, .events = POLLIN },
+			      { .fd = pump.wake_fd, .events = POLLIN },
+			      { .fd = vidas_near.fuse_fd } };
+	bool may;
+	int n;
 
-	while (!may && !has_ended()) {
-		clock_gettime(CLOCK_REALTIME, &until);
-		until.tv_nsec += LOOK_MS * 1000000L;
-		until.tv_sec += until.tv_nsec / 1000000000;
-		until.tv_nsec %= 1000000000;
-		pthread_mutex_lock(&pump.lock);
-		may = taken();
-		if (!may)
-			pthread_cond_timedwait(&pump.change, &pump.lock, &until);
-		pthread_mutex_unlock(&pump.lock);
-		/* An error: it is unmounted. */
-		if (!may && poll(&p, 1, 0) == 1 && (p.revents & POLLERR))
-			end(0);
-	}
-	return may;
+	pthread_mutex_lock(&pump.lock);
+	may = taken();
+	pthread_mutex_unlock(&pump.lock);
+	if (may)
+		p[2].events = POLLIN;
+	n = poll(p, VIDAS_ARRAY_SIZE(p), vidas_near_touched() ? TOUCH_MS : may ? -1 : LOOK_MS);
+	if (n < 0 && errno != EINTR)
+		end(-errno);
+	pthread_mutex_lock(&pump.out);
+	if (n == 0)
+		vidas_near_touch();
+	if (n > 0 && p[1].revents)
+		vidas_pending_again(route);
+	pthread_mutex_unlock(&pump.out);
+	/* An error: it is unmounted. */
+	if (n > 0 && !may && (p[2].revents & POLLERR))
+		end(0);
+	return n < 0 || !p[0].revents;
 }
 
 static void *from_kernel_main(void *arg)
 {
-	struct pollfd p[] = { { .fd = vidas_near.fuse_fd, .events = POLLIN },
-			      { .fd = pump.end_fd, .events = POLLIN } };
 	void *buf = malloc(VIDAS_LANE_MESSAGE_MAX);
 
 	(void)arg;
 	if (!buf)
 		end(-ENOMEM);
-	while (buf && may_take()) {
-		if (poll(p, VIDAS_ARRAY_SIZE(p), -1) < 0 && errno != EINTR)
-			end(-errno);
-		if (p[1].revents || !from_kernel(buf))
-			break;
-	}
+	while (buf && !has_ended() && next() && from_kernel(buf))
+		;
 	free(buf);
 	return NULL;
 }
@@ -296,10 +280,9 @@ void vidas_near_resend(uint64_t token)
 	const struct fuse_out_header notice = { .len = sizeof(notice), .error = NOTIFY_RESEND };
 
 	pthread_mutex_lock(&pump.out);
-	pthread_mutex_lock(&pump.lock);
-	pending_fail(false);
-	pthread_mutex_unlock(&pump.lock);
-	if (vidas_lane_send(vidas_near.lane, &iov, 1, SEND_US) ||
+	vidas_pending_fail(NULL);
+	vidas_near_reset();
+	if (vidas_lane_send(vidas_near.lane, &iov, 1, NULL, SEND_US) ||
 	    write(vidas_near.fuse_fd, &notice, sizeof(notice)) < 0)
 		vidas_log(VIDAS_LOG_ERR, "what was under way is not sent again: %s",
 			  strerror(errno));
@@ -309,22 +292,25 @@ void vidas_near_resend(uint64_t token)
 static void deliver(const struct fuse_out_header *out, size_t bytes)
 {
 	if (out->unique)
-		pending_done(out->unique);
+		vidas_pending_done(out->unique);
 	if (write(vidas_near.fuse_fd, out, bytes) < 0 && errno != ENOENT && errno != ENODEV)
 		vidas_log(VIDAS_LOG_ERR, "the kernel does not take a reply: %s", strerror(errno));
 }
 
 static void lost(void)
 {
+	bool ended;
+
 	pthread_mutex_lock(&pump.out);
 	pthread_mutex_lock(&pump.lock);
 	pump.connected = false;
 	pump.lost_us = vidas_now_us();
 	close(vidas_near.lane);
 	vidas_near.lane = -1;
-	if (!pump.ended)
-		pending_fail(true);
+	ended = pump.ended;
 	pthread_mutex_unlock(&pump.lock);
+	vidas_pending_fail(ended ? NULL : answer);
+	vidas_near_reset();
 	pthread_mutex_unlock(&pump.out);
 }
 
@@ -339,8 +325,8 @@ static bool find_another(void *buf)
 		if (vidas_near_reconnect(buf) == 0) {
 			pthread_mutex_lock(&pump.lock);
 			pump.connected = true;
-			pthread_cond_broadcast(&pump.change);
 			pthread_mutex_unlock(&pump.lock);
+			vidas_pending_wake();
 			vidas_log(VIDAS_LOG_NOTICE, "another far half goes on");
 			return true;
 		}
@@ -353,6 +339,7 @@ static bool find_another(void *buf)
 static void *from_far_main(void *arg)
 {
 	struct vidas_lane_head *head = malloc(VIDAS_LANE_MESSAGE_MAX);
+	struct vidas_share share = VIDAS_SHARE_NONE;
 	ssize_t got;
 
 	(void)arg;
@@ -361,7 +348,8 @@ static void *from_far_main(void *arg)
 	while (head && !has_ended()) {
 		got = vidas_lane_wait(vidas_near.lane, VIDAS_FOREVER);
 		if (!got)
-			got = vidas_lane_recv(vidas_near.lane, head, VIDAS_LANE_MESSAGE_MAX);
+			got = vidas_lane_recv(vidas_near.lane, head, VIDAS_LANE_MESSAGE_MAX,
+					      &share);
 		if (got == -EAGAIN)
 			continue;
 		if (got < (ssize_t)sizeof(*head)) {
@@ -369,7 +357,7 @@ static void *from_far_main(void *arg)
 			if (has_ended() || !find_another(head))
 				break;
 		} else if (vidas_lane_private(head->kind)) {
-			vidas_near_private(head, (size_t)got);
+			vidas_near_private(head, (size_t)got, &share);
 		} else {
 			deliver((const void *)head, (size_t)got);
 		}
@@ -401,7 +389,8 @@ int vidas_near_run(const sigset_t *ends)
 	vidas_near.fuse_fd = fuse_fd;
 	pump.connected = true;
 	pump.end_fd = eventfd(0, EFD_CLOEXEC);
-	if (flags < 0 || signal_fd < 0 || pump.end_fd < 0 ||
+	pump.wake_fd = vidas_pending_init();
+	if (flags < 0 || signal_fd < 0 || pump.end_fd < 0 || pump.wake_fd < 0 ||
 	    fcntl(fuse_fd, F_SETFL, flags | O_NONBLOCK) < 0)
 		err = -errno;
 	if (!err)
@@ -419,5 +408,6 @@ int vidas_near_run(const sigset_t *ends)
 	}
 	close(signal_fd);
 	close(pump.end_fd);
+	close(pump.wake_fd);
 	return err ? vidas_fail(err, "carrying the kernel's requests: %s", strerror(-err)) : 0;
 }

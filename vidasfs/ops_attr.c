@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Attributes of files, and of the file system. */
+#include "vidasfs/far.h"
 #include "vidasfs/fs.h"
 
 #include <string.h>
@@ -67,6 +68,7 @@ int vidas_file_cut(struct vidas_node *n, int fd, off_t size)
 		return err;
 	vidas_tree_write_begin(b->tree, n->key.ino);
 	pthread_rwlock_wrlock(&n->window_lock);
+	vidas_far_unmap(n);
 	err = truncate(vidas_fd_path(fd, path), size) < 0 ? -errno : 0;
 	pthread_rwlock_unlock(&n->window_lock);
 	vidas_tree_write_end(b->tree, n->key.ino);

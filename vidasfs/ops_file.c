@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Files: making and opening them, closing, and what is done to an open one beside reading and
  * writing. In passthrough the daemon itself has no file open: the node's descriptor is enough. */
+#include "vidasfs/far.h"
 #include "vidasfs/fs.h"
 
 #include <stdlib.h>
@@ -468,14 +469,17 @@ void vidas_op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_fi
 void vidas_op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
 			struct fuse_file_info *fi)
 {
+	struct vidas_node *n = vidas_node_of(ino);
 	struct vidas_handle *h = vidas_handle_of(fi);
 	int fd = vidas_handle_fd(h), err;
 
-	(void)ino;
 	err = fd < 0 ? fd : vidas_partial_whole(h, fd, req);
 	if (!err) {
 		vidas_identity_assume_changer(req, fd);
+		pthread_rwlock_wrlock(&n->window_lock);
+		vidas_far_unmap(n);
 		err = fallocate(fd, mode, offset, length) < 0 ? -errno : 0;
+		pthread_rwlock_unlock(&n->window_lock);
 		vidas_identity_resume();
 	}
 	fuse_reply_err(req, -err);
