@@ -53,8 +53,10 @@ domain_address() {
 }
 
 domain_mount() {
+	local at=$run/domains/$1/sock
+	[ "${VIDAS_TEST_TRANSPORT:-}" != xen ] || at=$(domain_address "$1")
 	mkdir -p "$2"
-	vidasfs -o "socket=$run/domains/$1/sock,log=$VIDAS_TMP/vidasfs.log${VIDASFS_SPLIT:+,split}${3:+,$3}" "$2"
+	vidasfs -o "socket=$at,log=$VIDAS_TMP/vidasfs.log${VIDASFS_SPLIT:+,split}${3:+,$3}" "$2"
 }
 
 # The vidasfs whose command line ends in that directory.
