@@ -19,7 +19,7 @@
 #define GREET_US      (30 * 1000 * 1000)
 #define GLANCE_US     2000 /* others may have taken our answer from the lane */
 #define ATIMES	      (MOUNT_ATTR_NOATIME | MOUNT_ATTR_STRICTATIME | MOUNT_ATTR_NODIRATIME)
-#define QUEUE_MAX     1024u
+#define QUEUE_BYTES   (16u << 20) /* many times what a near half has under way */
 /* Notices of FUSE that do not change what the kernel answers by itself. */
 #define NOTIFY_POLL   1
 #define NOTIFY_RESEND 7
@@ -43,7 +43,7 @@ static struct {
 	pthread_mutex_t lock;	 /* what is below, and taking messages from the lane */
 	pthread_cond_t answered; /* monotonic clock */
 	struct queued *queue;
-	unsigned queued;
+	size_t queued_bytes;
 	struct question *questions;
 	uint64_t token;
 	bool ended;
@@ -153,7 +153,7 @@ static void drop_queue(void)
 		if (opcode == FUSE_FORGET || opcode == FUSE_BATCH_FORGET)
 			continue;
 		DL_DELETE(far.queue, q);
-		far.queued--;
+		far.queued_bytes -= sizeof(*q) + q->bytes;
 		free(q);
 		if (read(far.queue_fd, &count, sizeof(count)) < 0)
 			break;
@@ -242,7 +242,7 @@ static ssize_t take(void *buf, size_t size)
 /* Under the lock. */
 static void enqueue(const void *message, size_t bytes)
 {
-	struct queued *q = far.queued < QUEUE_MAX ? malloc(sizeof(*q) + bytes) : NULL;
+	struct queued *q = far.queued_bytes < QUEUE_BYTES ? malloc(sizeof(*q) + bytes) : NULL;
 	const uint64_t one = 1;
 
 	if (!q) {
@@ -253,7 +253,7 @@ static void enqueue(const void *message, size_t bytes)
 	q->bytes = bytes;
 	memcpy(q->message, message, bytes);
 	DL_APPEND(far.queue, q);
-	far.queued++;
+	far.queued_bytes += sizeof(*q) + bytes;
 	if (write(far.queue_fd, &one, sizeof(one)) < 0)
 		vidas_log(VIDAS_LOG_ERR, "eventfd: %s", strerror(errno));
 }
@@ -266,7 +266,7 @@ static size_t dequeue(void *buf)
 	uint64_t one;
 
 	DL_DELETE(far.queue, q);
-	far.queued--;
+	far.queued_bytes -= sizeof(*q) + bytes;
 	memcpy(buf, q->message, bytes);
 	free(q);
 	if (read(far.queue_fd, &one, sizeof(one)) < 0)
