@@ -52,7 +52,7 @@ struct vidas_kept {
 	_Atomic bool ending;	  /* ... not any more */
 	bool detached;		  /* nobody waits for the mount any more */
 	bool journal;		  /* the log is the journal */
-	uint32_t serials;	  /* see vidas_keep_serials() */
+	uint32_t serials; /* see vidas_keep_serials(); in a near half, how many far halves there were */
 	int fuse_fd;
 	char mountpoint[PATH_MAX];
 	struct vidas_node *root;

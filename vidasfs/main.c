@@ -35,7 +35,8 @@ struct vidas_fs vidas_fs = { .proc_fd = -1 };
 static const char usage[] =
 	"usage: vidasfs [options] MOUNTPOINT\n"
 	"Mounts the containers that this domain may attach (also: mount -t vidas vidas MOUNTPOINT).\n"
-	"  -o socket=PATH     vidasd's socket (default: $VIDAS_SOCKET, or /run/vidas/domain/sock)\n"
+	"  -o socket=PATH     vidasd's socket (default: $VIDAS_SOCKET, or /run/vidas/domain/sock);\n"
+	"                     in a Xen guest xen: for its vidas-agent, or xen:PATH\n"
 	"  -o domain=ID       the socket of that domain, /run/vidas/domains/ID/sock\n"
 	"  -o container=NAME  this container alone is the mount's root (a comma in it: '\\,')\n"
 	"  -o subdir=PATH     or this directory in it\n"
@@ -457,7 +458,10 @@ static int serve(void *arg)
 		log_to_journal(STDERR_FILENO);
 	vidas_log_init("vidasfs", o->debug ? VIDAS_LOG_DEBUG : VIDAS_LOG_INFO);
 	vidas_loop_block_signals(&ends);
-	err = near ? vidas_near_connect() : prepare(o, first, &ends);
+	if (!near)
+		err = prepare(o, first, &ends);
+	else
+		err = first ? vidas_near_connect() : 0;
 	if (err)
 		goto out;
 	err = -EIO;
@@ -468,7 +472,7 @@ static int serve(void *arg)
 		goto out;
 	}
 	if (!first)
-		err = go_on();
+		err = near ? vidas_near_go_on() : go_on();
 	else
 		err = vidas_is_far() ? begin_far() : begin(o, s->ready_fd);
 	if (err)
@@ -566,8 +570,7 @@ int main(int argc, char **argv)
 		goto out;
 	if (!o->foreground && !o->debug && !vidas_is_far())
 		s.ready_fd = background();
-	/* A near half has nothing that another could go on with. */
-	status = o->debug || vidas_is_near() ? serve(&s) : vidas_keeper_run(serve, &s, argc, argv);
+	status = o->debug ? serve(&s) : vidas_keeper_run(serve, &s, argc, argv);
 out:
 	fuse_opt_free_args(&s.args);
 	vidas_options_free(o);

@@ -116,7 +116,7 @@ static int send_hello(void)
 		.head = { .bytes = (uint32_t)(sizeof(h) + container + subdir),
 			  .kind = VIDAS_LANE_HELLO },
 		.version = VIDAS_LANE_VERSION,
-		.instance = ++vidas_near.instance,
+		.instance = ++vidas_kept->serials,
 		.relaxed_seconds = o->relaxed_seconds,
 		.wait_seconds = o->wait_seconds,
 		.relaxed = o->consistency && !strcmp(o->consistency, "relaxed"),
@@ -175,11 +175,11 @@ int vidas_near_connect(void)
 /* The kernel has begun already, and takes the answer to that but once. */
 static int begin_again(void *buf)
 {
-	const struct fuse_in_header *in = (const void *)vidas_near.init;
+	const struct fuse_in_header *in = (const void *)vidas_kept->init;
 	const struct fuse_out_header *out = buf;
 	struct vidas_share none = VIDAS_SHARE_NONE;
 	int64_t deadline_us = vidas_deadline_us(GREET_US);
-	int err = send_message(vidas_near.init, vidas_near.init_bytes);
+	int err = send_message(vidas_kept->init, vidas_kept->init_bytes);
 	ssize_t got;
 
 	while (!err) {
@@ -201,13 +201,31 @@ int vidas_near_reconnect(void *buf)
 
 	if (err)
 		return err;
-	if (vidas_near.init_bytes)
+	if (vidas_kept->init_bytes)
 		err = begin_again(buf);
 	if (err) {
 		drop_lane();
 		return vidas_fail(err, "the far half of vidasfs does not begin: %s",
 				  strerror(-err));
 	}
+	return 0;
+}
+
+static bool is_kept(int fd)
+{
+	(void)fd;
+	return false;
+}
+
+int vidas_near_go_on(void)
+{
+	char mounted_fd[32];
+
+	snprintf(mounted_fd, sizeof(mounted_fd), "/dev/fd/%d", vidas_kept->fuse_fd);
+	if (!vidas_kept->init_bytes || fuse_session_mount(vidas_fs.se, mounted_fd) < 0)
+		return vidas_fail(-ENOTCONN, "the connection to the kernel is lost");
+	/* With the lane: its far half ends. */
+	vidas_keeper_sweep(is_kept);
 	return 0;
 }
 

@@ -3,7 +3,9 @@
  * The near half of a vidasfs in two (lane.h): it has the mount, and carries messages between the kernel
  * and the far half. It knows of requests what is under way, and no more: so it is never in doubt what is
  * there, and a far half that dies takes along what is open, not the mount. Then another far half is
- * found; names that are looked up from there on work, what was open before answers ESTALE.
+ * found; names that are looked up from there on work, what was open before answers ESTALE. A worker that is
+ * killed is followed by another (keep.h), which begins with finding another far half. Kept of it is the kernel's
+ * first request, as the far half has it, and how many far halves there were.
  *
  * Threads: one carries from the kernel to the far half, one back; the main thread waits for signals.
  */
@@ -24,6 +26,8 @@ struct vidas_share;
 bool vidas_is_near(void);
 /* Finds the far half, and tells it what the mount is to be. -errno with words. */
 int vidas_near_connect(void);
+/* In place of that and of mounting, where a worker was killed: goes on with its mount, whose far half is lost. */
+int vidas_near_go_on(void);
 /* Carries messages of the mounted session until it is unmounted, or told to end. 0 or -errno with words. */
 int vidas_near_run(const sigset_t *ends);
 /* Once unmounted: has the far half end, and waits until it has. */
@@ -33,11 +37,8 @@ void vidas_near_close(void);
 
 struct vidas_near {
 	int fuse_fd;
-	int lane;	     /* -1: there is no far half now */
-	uint32_t instance;   /* of far halves so far */
-	pid_t pid;	     /* of the far half, if we have started it */
-	uint32_t init_bytes; /* the kernel's first request, as the far half has it */
-	_Alignas(8) char init[256];
+	int lane;  /* -1: there is no far half now */
+	pid_t pid; /* of the far half, if we have started it */
 };
 extern struct vidas_near vidas_near;
 

@@ -104,9 +104,9 @@ static void note_init(struct fuse_in_header *in)
 		init->flags &= ~(uint32_t)INIT_NOT;
 		init->flags2 &= ~INIT_NOT_2;
 	}
-	if (in->len <= sizeof(vidas_near.init)) {
-		memcpy(vidas_near.init, in, in->len);
-		vidas_near.init_bytes = in->len;
+	if (in->len <= sizeof(vidas_kept->init)) {
+		memcpy(vidas_kept->init, in, in->len);
+		vidas_kept->init_bytes = in->len;
 	}
 }
 
@@ -271,21 +271,27 @@ static void *from_kernel_main(void *arg)
 
 /* From the far half ------------------------------------------------------------------------------- */
 
+static void resend(void)
+{
+	const struct fuse_out_header notice = { .len = sizeof(notice), .error = NOTIFY_RESEND };
+
+	if (write(vidas_near.fuse_fd, &notice, sizeof(notice)) < 0)
+		vidas_log(VIDAS_LOG_ERR, "what was under way is not sent again: %s",
+			  strerror(errno));
+}
+
 void vidas_near_resend(uint64_t token)
 {
 	const struct vidas_lane_head head = { .bytes = sizeof(head),
 					      .kind = VIDAS_LANE_RESENT,
 					      .token = token };
 	const struct iovec iov = { (void *)(uintptr_t)&head, sizeof(head) };
-	const struct fuse_out_header notice = { .len = sizeof(notice), .error = NOTIFY_RESEND };
 
 	pthread_mutex_lock(&pump.out);
 	vidas_pending_fail(NULL);
 	vidas_near_reset();
-	if (vidas_lane_send(vidas_near.lane, &iov, 1, NULL, SEND_US) ||
-	    write(vidas_near.fuse_fd, &notice, sizeof(notice)) < 0)
-		vidas_log(VIDAS_LOG_ERR, "what was under way is not sent again: %s",
-			  strerror(errno));
+	vidas_lane_send(vidas_near.lane, &iov, 1, NULL, SEND_US);
+	resend();
 	pthread_mutex_unlock(&pump.out);
 }
 
@@ -345,6 +351,9 @@ static void *from_far_main(void *arg)
 	(void)arg;
 	if (!head)
 		end(-ENOMEM);
+	/* What another worker had under way. */
+	if (head && vidas_near.lane < 0 && find_another(head))
+		resend();
 	while (head && !has_ended()) {
 		got = vidas_lane_wait(vidas_near.lane, VIDAS_FOREVER);
 		if (!got)
@@ -387,7 +396,8 @@ int vidas_near_run(const sigset_t *ends)
 	pthread_t in, out;
 
 	vidas_near.fuse_fd = fuse_fd;
-	pump.connected = true;
+	pump.connected = vidas_near.lane >= 0;
+	pump.lost_us = vidas_now_us();
 	pump.end_fd = eventfd(0, EFD_CLOEXEC);
 	pump.wake_fd = vidas_pending_init();
 	if (flags < 0 || signal_fd < 0 || pump.end_fd < 0 || pump.wake_fd < 0 ||

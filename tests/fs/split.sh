@@ -67,6 +67,15 @@ echo again >"$a/again"
 same again "$(cat "$b/again")"
 grep -q 'the far half of vidasfs is gone' "$VIDAS_TMP/vidasfs.log"
 
+# So it is when the near half's worker dies.
+is 5 1 write f 0 third
+kill -KILL "$(domain_pid "$mount1")"
+same again "$(cat "$a/again")"
+is "error ESTALE" 1 read f 0 5
+same third "$(head -c 5 "$b/f")"
+echo more >"$a/again"
+same more "$(cat "$b/again")"
+
 # vidasd too may go and come.
 vidasd_kill
 vidasd_start

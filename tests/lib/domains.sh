@@ -82,14 +82,13 @@ domain_umount() { umount "$1"; }
 
 # The domain's vidasfs dies whole, the keeper first, and is not followed by another.
 domain_kill() {
-	local pid keeper
+	local pid keeper=
 	pid=$(domain_pid "$1")
 	if [ -n "${VIDASFS_SPLIT:-}" ]; then
 		keeper=$(far_keeper "$1")
 		keeper="$keeper $(pgrep -P "$keeper")"
-	else
-		keeper=$(awk '$1 == "PPid:" { print $2 }' "/proc/$pid/status")
 	fi
+	keeper="$(awk '$1 == "PPid:" { print $2 }' "/proc/$pid/status") ${keeper:-}"
 	# shellcheck disable=SC2086 # one or two
 	kill -KILL $keeper "$pid"
 	wait_for 5 gone "$pid"
