@@ -198,21 +198,23 @@ static void append(void)
 	close(fd);
 }
 
-#define BLOCK (256 << 10)
+#define BLOCK	    (256 << 10)
+#define BLOCK_SPLIT (120 << 10) /* vidasfs in two halves has smaller requests */
 
 /* All write the whole range at once: afterwards it is one of theirs. */
 static void write_whole(unsigned d)
 {
 	int fd = must_open(in(d, "%s", names[0]), O_RDWR);
-	char *block = malloc(BLOCK);
+	unsigned bytes = getenv("VIDASFS_SPLIT") ? BLOCK_SPLIT : BLOCK;
+	char *block = malloc(bytes);
 
 	for (unsigned i = 0; i < ROUNDS / 4; i++) {
-		memset(block, 'a' + (int)((d + 3 * i) % 26), BLOCK);
+		memset(block, 'a' + (int)((d + 3 * i) % 26), bytes);
 		meet();
-		CHECK(pwrite(fd, block, BLOCK, 512) == BLOCK, "pwrite: %m");
+		CHECK(pwrite(fd, block, bytes, 512) == bytes, "pwrite: %m");
 		meet();
-		CHECK(pread(fd, block, BLOCK, 512) == BLOCK, "pread: %m");
-		for (unsigned k = 1; k < BLOCK; k++)
+		CHECK(pread(fd, block, bytes, 512) == bytes, "pread: %m");
+		for (unsigned k = 1; k < bytes; k++)
 			CHECK(block[k] == block[0], "two writes are mixed, at %u", k);
 	}
 	free(block);
