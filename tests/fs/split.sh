@@ -26,6 +26,27 @@ done
 head -c 3000000 /dev/urandom >"$VIDAS_TMP/random"
 cp "$VIDAS_TMP/random" "$a/large"
 cmp "$b/large" "$VIDAS_TMP/random"
+# What is read is mapped: a message for each MiB, without bytes, and none the second time. (A request of the
+# kernel is one message; some are for opening and closing.)
+if command -v strace >/dev/null; then
+	head -c 16777216 /dev/urandom >"$a/mapped"
+	for most in 28 12; do
+		strace -f -qq -e trace=sendmsg,recvmsg -e signal=none -o "$VIDAS_TMP/trace" -p "$(domain_pid "$VIDAS_TMP/2")" &
+		tracer=$!
+		wait_for 20 test -f "$VIDAS_TMP/trace"
+		sleep 1
+		cmp "$a/mapped" "$b/mapped"
+		kill -INT $tracer
+		wait $tracer || true
+		sent=$(grep -c 'sendmsg(' "$VIDAS_TMP/trace" || true)
+		[ "$sent" -le $most ] || fail "$sent messages to read 16 MiB, not $most: $(tail -n 30 "$VIDAS_TMP/trace")"
+		received=$(awk '/recvmsg\(/ && $NF > 0 { n += $NF } END { print n + 0 }' "$VIDAS_TMP/trace")
+		[ "$received" -lt 65536 ] || fail "$received bytes went through the lane"
+		rm "$VIDAS_TMP/trace"
+	done
+else
+	echo "messages are not counted: there is no strace"
+fi
 # Who asks is known by his groups there: a directory's group is given on, and kept from who is not of it.
 mkdir -m 2777 "$a/sgid"
 chgrp 4321 "$a/sgid"
