@@ -6,6 +6,7 @@
 # Comments in the file: `vidas-presets: release asan` (or none: needs no build), `vidas-timeout: 300` (seconds, 120),
 # `vidas-needs: s3` (skipped in a build that has no s3://), `vidas-net: own` (as root in a network namespace with
 # nothing but a loopback device: its servers have their ports for themselves).
+# tests/xen/NAME.sh all run in Dom0 of one boot of the lab (tests/xen/lab/lab), in which their build, "xen", is made.
 # A test sees VIDAS_SRC, VIDAS_BUILD, VIDAS_PRESET, VIDAS_TMP (private, removed after success), the programs in PATH.
 # As root each test has its own process group, mount and pid namespace: its mounts and daemons end with it.
 set -u
@@ -38,6 +39,7 @@ collect() {
 			tests/fuzz/fuzz_*.c) default=fuzz ;;
 			tests/fuzz/*.c) continue ;;
 			tests/unit/*.c) default="release asan" ;;
+			tests/xen/*) default=xen ;;
 			*.sh) default=release; [ -x "$file" ] || continue ;;
 			*) default=release ;;
 			esac
@@ -92,6 +94,35 @@ build() {
 	fi
 }
 
+# Boots the lab for all tests of tests/xen that are wanted, in the background; each is reported when it is through.
+lab=
+start_lab() {
+	local names
+	why[xen]=$(tests/xen/lab/lab missing) && unset 'why[xen]' || return 0
+	names=$(awk '$2 == "xen" { sub("^xen/", "", $1); print $1 }' <<<"$runs")
+	mkdir "$state/xen"
+	# shellcheck disable=SC2086 # a list of names
+	setsid tests/xen/lab/lab check "$state/xen" $names >"$state/xen/lab.log" 2>&1 </dev/null &
+	lab=$!
+	echo $lab >"$state/xen/pid"
+}
+
+report_from_lab() { # ID
+	local out=$state/xen name=${1#xen/} status
+	until [ -f "$out/$name.status" ] || ! kill -0 "$lab" 2>/dev/null; do sleep 0.2; done
+	[ $verbose = no ] || [ ! -f "$out/$name.log" ] || cat "$out/$name.log"
+	if [ ! -f "$out/$name.status" ]; then
+		printf '%s\n%s\n' "$(result FAIL "$1" xen "" "(the lab ended before it)")" "$(show "$out/lab.log")"
+		return
+	fi
+	status=$(cat "$out/$name.status")
+	case $status in
+	0) result ok "$1" xen "$(cat "$out/$name.seconds")s" ;;
+	77) result skip "$1" xen "$(cat "$out/$name.seconds")s" "$(grep -v -e '^+' -e '^[[:space:]]*$' "$out/$name.log" | tail -n 1)" ;;
+	*) printf '%s\n%s\n' "$(result FAIL "$1" xen "$(cat "$out/$name.seconds")s" "(exit $status)")" "$(show "$out/$name.log")" ;;
+	esac
+}
+
 # launch SECONDS NET COMMAND...: runs it apart from us; bash as the first process of the pid namespace reaps its orphans
 launch() {
 	local limit=$1 net=$2 apart=()
@@ -140,6 +171,10 @@ run_one() { # ID PRESET FILE
 	no,tests/docs/*.sh | no,tests/style/*.sh) ;;
 	no,*.sh) result skip "$id" "$preset" "" "$unrooted"; return ;;
 	esac
+	if [ "$preset" = xen ]; then
+		report_from_lab "$id"
+		return
+	fi
 	dir=$state/${id/\//-}-$preset log=$state/${id/\//-}-$preset/log
 	mkdir -p "$dir/tmp" "$dir/san" && chmod 1777 "$dir/san" && : >"$log"
 	export VIDAS_SRC=$top VIDAS_BUILD=$top/build/$preset VIDAS_PRESET=$preset VIDAS_TMP=$dir/tmp
@@ -227,10 +262,11 @@ state=$(mktemp -d "${TMPDIR:-/tmp}/vidas-check.XXXXXX") || exit 1
 chmod 755 "$state"
 : >"$state/results"
 trap stop INT TERM
-for preset in $(awk '$2 != "none" && !n[$2]++ { print $2 }' <<<"$runs"); do
+for preset in $(awk '$2 != "none" && $2 != "xen" && !n[$2]++ { print $2 }' <<<"$runs"); do
 	build "$preset"
 done
 while read -r id preset file <&3; do
+	[ "$preset" != xen ] || [ "$root" = no ] || [ -n "$lab${why[xen]:-}" ] || start_lab
 	if [ "$jobs" = 1 ]; then
 		run_one "$id" "$preset" "$file"
 	else
