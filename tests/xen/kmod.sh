@@ -35,7 +35,7 @@ share() { # PAGES GUEST...
 	owner share "$pages" "${ids[@]}"
 	roots $#
 }
-free_now() { [ "$(stat_of "$1")" = "0 0 0 0" ]; }
+stands() { [ "$(grants stat "$1")" = "$2" ]; } # DOMID "GRANTED BUSY DEFERRED TOTAL"
 loaded() { grep -q '^vidas_gnt ' /proc/modules; }
 
 say() { echo "== $* ($SECONDS s)"; }
@@ -86,12 +86,12 @@ tell written
 same "written, 0 bad" "$(hear)"
 kill -KILL "$owner"
 owner_end
-wait_for 10 test "$(stat_of 2)" = "0 0 1026 1026"
+wait_for 10 stands "$(domid 2)" "0 0 1026 1026"
 refuses any rmmod vidas_gnt
 head -c 300M /dev/zero >"$VIDAS_TMP/fill" # takes what was free
 rm "$VIDAS_TMP/fill"
 kill -TERM $mapper
-wait_for 20 free_now 2
+wait_for 20 stands "$(domid 2)" "0 0 0 0"
 ! grep -q bad out2 || fail "$(cat out2)"
 
 say "guest 3 is destroyed while it maps"
@@ -104,7 +104,7 @@ guest destroy 3
 gone_busy() { tell revoke && [ "$(hear)" = "busy 0" ]; }
 wait_for 20 gone_busy
 owner_end
-wait_for 10 test "$(grants stat "$old")" = "0 0 0 0"
+wait_for 10 stands "$old" "0 0 0 0"
 
 say "unloaded when nothing is held, and loaded again"
 rmmod vidas_gnt
