@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * In a guest: maps what grants.c shared in Dom0.
- *   maps all REF [forever]    all pages behind the root page REF: checks, writes, checks what the other guests wrote,
- *                             keeps them until the owner says so; forever: until it is killed
+ *   maps all REF [SECONDS]    all pages behind the root page REF: checks, writes, checks what the other guests wrote,
+ *                             keeps them until the owner says so, or that long, and checks again
  *   maps one REF [WORD]       one page: prints its first word; WORD: writes that there first
  */
 #include <err.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,7 +41,7 @@ static uint32_t bad_of(const volatile uint32_t *data, uint32_t pages, uint32_t w
 	return bad;
 }
 
-static int map_all(uint32_t ref, bool forever)
+static int map_all(uint32_t ref, unsigned seconds)
 {
 	struct root *root = xengnttab_map_grant_ref(gnt, 0, ref, PROT_READ);
 	volatile uint32_t *data;
@@ -64,9 +63,10 @@ static int map_all(uint32_t ref, bool forever)
 	until(&data[ALL_WROTE_WORD], "all have written");
 	for (uint32_t g = 0; g < root->guests; g++)
 		bad += bad_of(data, root->pages, GUEST_WORD(g), GUEST_VALUE(g, 0));
-	while (forever)
-		pause();
-	until(&data[END_WORD], "this is the end");
+	if (seconds > 0)
+		sleep(seconds);
+	else
+		until(&data[END_WORD], "this is the end");
 	bad += bad_of(data, root->pages, OWNER_WORD, OWNER_VALUE(0));
 	printf("%u bad\n", bad);
 	return bad != 0;
@@ -88,11 +88,12 @@ static int map_one(uint32_t ref, const char *word)
 int main(int argc, char **argv)
 {
 	if (argc < 3)
-		errx(2, "usage: maps all REF [forever] | one REF [WORD]");
+		errx(2, "usage: maps all REF [SECONDS] | one REF [WORD]");
 	gnt = xengnttab_open(NULL, 0);
 	if (!gnt)
 		err(1, "xengnttab_open");
 	if (strcmp(argv[1], "all") == 0)
-		return map_all((uint32_t)strtoul(argv[2], NULL, 0), argc > 3);
+		return map_all((uint32_t)strtoul(argv[2], NULL, 0),
+			       argc > 3 ? (unsigned)atoi(argv[3]) : 0);
 	return map_one((uint32_t)strtoul(argv[2], NULL, 0), argc > 3 ? argv[3] : NULL);
 }
