@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Long listings, and programs that make and walk trees. They fork and wait on their own, so nobody is
- * placed on a CPU; each place has its turn with the whole of it.
+ * Long listings, and programs that make and walk trees; each place has its turn with the whole of it.
+ * Programs are on the first CPU, daemons on the second one, if there is one.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -244,6 +244,7 @@ int metadata_trees_run(struct metadata *m)
 	struct walker w[PLACES_MAX];
 	struct vidas_rounds r[TASKS] = { 0 };
 	int ret = listed_make(m, BIG, listed);
+	bool apart = p->daemons && !vidas_place(VIDAS_PLACE_APART, p->daemon, p->daemons);
 
 	if (!ret)
 		ret = listed_make(m, SMALLER, looked_at);
@@ -263,7 +264,10 @@ int metadata_trees_run(struct metadata *m)
 	for (unsigned round = 0; !ret && round <= rounds; round++)
 		ret = round_run(w, n, r, round);
 	if (!ret)
-		vidas_table_head(&m->b->table, "Listings, and programs at work on trees");
+		vidas_table_head(
+			&m->b->table,
+			apart ? "Listings, and programs at work on trees: daemons on a second CPU" :
+				"Listings, and programs at work on trees");
 	for (unsigned t = 0; t < TASKS; t++) {
 		if (!ret && wanted(m, &tasks[t]))
 			print(m, &tasks[t], &r[t], t ? looked_at : listed);
@@ -278,5 +282,7 @@ int metadata_trees_run(struct metadata *m)
 	}
 	listed_remove(m, BIG, listed);
 	listed_remove(m, SMALLER, looked_at);
+	if (apart)
+		vidas_place(VIDAS_PLACE_FREE, p->daemon, p->daemons);
 	return ret;
 }
