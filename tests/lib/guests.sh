@@ -10,7 +10,10 @@
 gate=
 
 id() { guest domid "$1"; }
-on() { domu "$1" "export VIDAS_SOCKET=xen:; ${*:2}"; }
+on() { # a command goes as one line
+	local command=${*:2}
+	domu "$1" "export VIDAS_SOCKET=xen:; ${command//[$'\n\t']/ }"
+}
 granted() { grants stat "$(id "$1")" | cut -d ' ' -f 1-3; }
 
 gate_start() {

@@ -156,16 +156,13 @@ static int hello_came(struct agent *a, const struct vidas_frame *f)
 static int opened_came(struct vidas_mux *m, struct vidas_mux_lane *lane, struct vidas_frame *f)
 {
 	struct vidas_frame_opened opened;
-	uint32_t number = lane->number;
 
 	if (lane->state != VIDAS_LANE_OPENING)
-		return vidas_fail(-EBADMSG, "lane %u is open already", number);
+		return vidas_fail(-EBADMSG, "lane %u is open already", lane->number);
 	memcpy(&opened, f->payload, sizeof(opened));
 	vidas_mux_lane_state(lane, VIDAS_LANE_OPEN);
 	vidas_mux_lane_send(m, lane, f);
-	/* A lane that was refused is closed by the gate, after these words. */
-	if (m->lane[number] == lane && !opened.status)
-		lane->raw = lane->kind == VIDAS_FRAME_FS;
+	(void)opened; /* a failed one is closed by the gate, after these words */
 	return 0;
 }
 
@@ -198,19 +195,17 @@ static int agent_link_frame(struct vidas_mux *m, struct vidas_mux_lane *lane, st
 static int agent_lane_frame(struct vidas_mux *m, struct vidas_mux_lane *lane, struct vidas_frame *f)
 {
 	bool first = lane->state == VIDAS_LANE_NEW;
-	struct vidas_frame_open open;
 
 	if (f->shares) {
 		vidas_frame_close_shares(f);
 		return vidas_fail(-EPROTO, "a program sent memory");
 	}
+	if (f->type == VIDAS_FRAME_CLOSE)
+		return -ECONNRESET; /* it ends */
 	if (f->type != (first ? VIDAS_FRAME_OPEN : VIDAS_FRAME_MESSAGE))
 		return vidas_fail(-EPROTO, "a program sent a frame of type %u", f->type);
-	if (first) {
-		memcpy(&open, f->payload, sizeof(open));
-		lane->kind = open.kind;
+	if (first)
 		vidas_mux_lane_state(lane, VIDAS_LANE_OPENING);
-	}
 	return vidas_mux_link_send(m, f);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Frames: what goes between a program in a guest and vidas-agent, and between vidas-agent
- * and vidas-gate.
+ * Frames: what goes between a program in a guest and vidas-agent, between vidas-agent and
+ * vidas-gate, and between vidas-gate and the far half of a vidasfs.
  *
  *   struct vidas_frame_header                                    16 bytes
  *   struct vidas_frame_share, as many as the header says         40 bytes each
@@ -9,9 +9,8 @@
  *
  * All integers are little-endian. A lane is a connection that a guest has through the gate: to
  * vidasd (its messages are those of pool/wire), or to a far half. The agent numbers lanes from 1
- * and may use a number again when CLOSE went both ways. Once it is open, a lane to a far half is plain messages
- * on the sockets at its ends, at most VIDAS_FRAME_PAYLOAD_MAX each. On a socket between a program and the agent
- * there is one lane, and its number is not looked at; one packet is one frame.
+ * and may use a number again when CLOSE went both ways. On a socket between a program and the agent, or the gate and
+ * a far half, there is one lane, and its number is not looked at; one packet is one frame.
  *
  *   OPEN      the first on a lane: struct vidas_frame_open, then words for the far half, if any
  *   OPENED    its answer: struct vidas_frame_opened, then the reason in words, if it failed

@@ -41,6 +41,9 @@ void vidas_gate_request(struct vidas_gate_asked *asked, const struct vidas_frame
 /* Looks at one on its way from vidasd: gives each share the range that the guest is to have of it; what it
  * is not to have is closed. */
 void vidas_gate_reply(const struct vidas_gate_asked *asked, struct vidas_frame *f);
+/* The same for one of a far half, which has said the range itself. */
+void vidas_gate_fs_reply(struct vidas_frame *f);
+
 /* gate_xen.c, in builds with Xen's libraries: serves all guests that come, each by a process; and what that
  * process does. Until `g->stop`. */
 int vidas_gate_guests(struct vidas_gate *g);

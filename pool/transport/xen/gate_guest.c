@@ -30,6 +30,11 @@ struct guest {
 	bool greeted;
 };
 
+struct guest_lane {
+	uint32_t kind;
+	struct vidas_gate_asked asked;
+};
+
 static struct guest *guest_of(struct vidas_mux *m)
 {
 	return m->arg;
@@ -140,10 +145,10 @@ static void guest_lane_end(struct vidas_mux *m, struct vidas_mux_lane *lane)
 
 static int open_came(struct guest *g, struct vidas_frame *f)
 {
-	struct vidas_gate_asked *user = calloc(1, sizeof(*user));
+	struct guest_lane *user = calloc(1, sizeof(*user));
 	struct vidas_channel *ch = NULL;
 	struct vidas_mux_lane *lane;
-	uint32_t number = f->lane, kind;
+	uint32_t number = f->lane;
 	int status, err;
 
 	if (!user)
@@ -152,7 +157,7 @@ static int open_came(struct guest *g, struct vidas_frame *f)
 		free(user);
 		return vidas_fail(-EBADMSG, "it opens lane %u, which is not free", number);
 	}
-	status = lane_connect(g, f, &kind, &ch);
+	status = lane_connect(g, f, &user->kind, &ch);
 	err = opened(g, number, status);
 	if (!err)
 		err = vidas_mux_lane_new(&g->mux, number, ch, &lane);
@@ -162,8 +167,7 @@ static int open_came(struct guest *g, struct vidas_frame *f)
 		free(user);
 		return err;
 	}
-	lane->kind = kind;
-	lane->raw = true;
+	lane->raw = user->kind == VIDAS_FRAME_VIDASD;
 	lane->user = user;
 	vidas_mux_lane_state(lane, VIDAS_LANE_OPEN);
 	/* One that could not be connected is there, as the guest counts, until both have closed it. */
@@ -220,8 +224,8 @@ static int guest_link_frame(struct vidas_mux *m, struct vidas_mux_lane *lane, st
 	case VIDAS_FRAME_MESSAGE:
 		if (!m->lane[f->lane])
 			return vidas_fail(-EBADMSG, "it sends on lane %u, which is none", f->lane);
-		if (lane && lane->kind == VIDAS_FRAME_VIDASD)
-			vidas_gate_request(lane->user, f);
+		if (lane && lane->raw)
+			vidas_gate_request(&((struct guest_lane *)lane->user)->asked, f);
 		if (lane)
 			vidas_mux_lane_send(m, lane, f);
 		return 0;
@@ -234,17 +238,22 @@ static int guest_link_frame(struct vidas_mux *m, struct vidas_mux_lane *lane, st
 
 static int guest_lane_frame(struct vidas_mux *m, struct vidas_mux_lane *lane, struct vidas_frame *f)
 {
+	struct guest_lane *user = lane->user;
 	struct guest *g = guest_of(m);
-	int err;
+	int err = 0;
 
-	/* What a far half sends brings no memory. */
-	if (lane->kind == VIDAS_FRAME_VIDASD)
-		vidas_gate_reply(lane->user, f);
-	else
-		vidas_frame_close_shares(f);
+	if (f->type == VIDAS_FRAME_CLOSE)
+		return -ECONNRESET; /* it ends */
+	if (f->type != VIDAS_FRAME_MESSAGE)
+		err = vidas_fail(-EPROTO, "a far half sent a frame of type %u", f->type);
+	if (!err && lane->raw)
+		vidas_gate_reply(&user->asked, f);
+	else if (!err)
+		vidas_gate_fs_reply(f);
 	for (unsigned i = 0; i < f->shares; i++)
 		f->share[i].id = ++g->shares;
-	err = vidas_mux_link_send(m, f);
+	if (!err)
+		err = vidas_mux_link_send(m, f);
 	vidas_frame_close_shares(f);
 	return err;
 }

@@ -92,3 +92,10 @@ void vidas_gate_reply(const struct vidas_gate_asked *asked, struct vidas_frame *
 		share_set(&f->share[i], range.offset, range.bytes);
 	}
 }
+
+void vidas_gate_fs_reply(struct vidas_frame *f)
+{
+	for (unsigned i = 0; i < f->shares; i++)
+		if (f->share[i].fd >= 0)
+			share_set(&f->share[i], f->share[i].offset, f->share[i].bytes);
+}

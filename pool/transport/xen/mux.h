@@ -38,7 +38,6 @@ struct vidas_mux_lane {
 	uint32_t number;
 	enum vidas_lane_state state;
 	struct vidas_channel *ch;
-	uint32_t kind;	  /* enum vidas_frame_kind, from OPEN on */
 	bool raw;	  /* its socket carries messages, not frames */
 	int64_t since_us; /* in this state */
 	struct vidas_mux_packet *queue;
