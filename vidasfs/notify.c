@@ -25,6 +25,7 @@ struct parked {
 	size_t size;
 	int64_t deadline_us;
 	_Atomic bool interrupted;
+	bool answered;
 };
 
 struct vidas_poller {
@@ -66,6 +67,16 @@ static void forget_pages(struct vidas_node *n)
 		fuse_lowlevel_notify_inval_inode(vidas_fs.se, vidas_node_id(n), 0, 0);
 }
 
+/* From here on no interrupt looks at the request. */
+static int give(void *arg, const void *message, size_t size)
+{
+	struct parked *p = arg;
+
+	fuse_req_interrupt_func(p->req, NULL, NULL);
+	p->answered = true;
+	return fuse_reply_buf(p->req, message, size);
+}
+
 /* True: it was answered. Under lock, as all of these. */
 static bool serve_parked(struct watch *w, struct parked *p)
 {
@@ -76,17 +87,15 @@ static bool serve_parked(struct watch *w, struct parked *p)
 	if (atomic_load_explicit(&p->interrupted, memory_order_acquire))
 		n = -EINTR;
 	else if (vidas_messages_any(w->o))
-		n = vidas_object_wait(w->o, message, size, 0);
+		n = vidas_messages_take(w->o, message, size, give, p);
+	if (p->answered)
+		return true;
 	if (n == -EAGAIN && !vidas_remaining_us(p->deadline_us))
 		n = -ETIMEDOUT;
 	if (n == -EAGAIN)
 		return false;
-	/* From here on no interrupt looks at `p`. */
 	fuse_req_interrupt_func(p->req, NULL, NULL);
-	if (n < 0)
-		fuse_reply_err(p->req, n == -EMSGSIZE ? ERANGE : (int)-n);
-	else
-		fuse_reply_buf(p->req, message, (size_t)n);
+	fuse_reply_err(p->req, n == -EMSGSIZE ? ERANGE : (int)-n);
 	return true;
 }
 

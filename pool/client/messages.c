@@ -68,6 +68,14 @@ bool vidas_messages_any(const struct vidas_object *o)
 	return vidas_ring_any(o->shm);
 }
 
+ssize_t vidas_messages_take(struct vidas_object *o, void *buf, size_t size,
+			    int (*give)(void *arg, const void *message, size_t size), void *arg)
+{
+	struct vidas_owner me = vidas_object_owner(o);
+
+	return vidas_ring_give(o->shm, &me, buf, size, give, arg);
+}
+
 /* A count that a killed process leaves behind costs senders a system call more. */
 static void announce(const struct vidas_messages_watch *w, size_t n, bool here)
 {

@@ -118,12 +118,14 @@ static int ring_reset(struct vidas_shm_object *s, const struct vidas_owner *me)
 
 /* Under head_lock: takes the record at the head. */
 static ssize_t ring_take(struct vidas_shm_object *s, const struct vidas_owner *me, void *buf,
-			 size_t size)
+			 size_t size, int (*give)(void *arg, const void *msg, size_t size),
+			 void *arg)
 {
 	_Alignas(8) uint8_t record[RECORD_MAX];
 	uint64_t head = atomic_load_explicit(&s->head, memory_order_relaxed), bytes;
 	int64_t used = ring_used(head, atomic_load_explicit(&s->tail, memory_order_acquire));
 	uint32_t length;
+	int err;
 
 	if (!used)
 		return -EAGAIN;
@@ -140,18 +142,22 @@ static ssize_t ring_take(struct vidas_shm_object *s, const struct vidas_owner *m
 	ring_in(s, head + 8, record + 8, (size_t)bytes - 8);
 	if (length)
 		memcpy(buf, record + sizeof(length), length);
+	err = give ? give(arg, buf, length) : 0;
+	if (err)
+		return err;
 	atomic_store_explicit(&s->head, head + bytes, memory_order_seq_cst);
 	return (ssize_t)length;
 }
 
-ssize_t vidas_ring_get(struct vidas_shm_object *s, const struct vidas_owner *me, void *buf,
-		       size_t size)
+ssize_t vidas_ring_give(struct vidas_shm_object *s, const struct vidas_owner *me, void *buf,
+			size_t size, int (*give)(void *arg, const void *msg, size_t size),
+			void *arg)
 {
 	ssize_t n = vidas_lock_take(&s->head_lock, me, "an object's messages");
 
 	if (n < 0)
 		return n;
-	n = ring_take(s, me, buf, size);
+	n = ring_take(s, me, buf, size, give, arg);
 	vidas_lock_release(&s->head_lock, me);
 	/* All who wait for room: the room may do for one of them and not for another. And a message
 	 * that is too long for us may fit the next one. */
@@ -160,4 +166,10 @@ ssize_t vidas_ring_get(struct vidas_shm_object *s, const struct vidas_owner *me,
 	else if (n == -EMSGSIZE)
 		announce(&s->tail_event, &s->tail_waiters, 1);
 	return n;
+}
+
+ssize_t vidas_ring_get(struct vidas_shm_object *s, const struct vidas_owner *me, void *buf,
+		       size_t size)
+{
+	return vidas_ring_give(s, me, buf, size, NULL, NULL);
 }

@@ -79,6 +79,10 @@ int vidas_ring_put(struct vidas_shm_object *s, const struct vidas_owner *me, con
  * dropped, the ring is empty now. Takes head_lock. */
 ssize_t vidas_ring_get(struct vidas_shm_object *s, const struct vidas_owner *me, void *buf,
 		       size_t size);
+/* The same, but it is taken only when `give` has had it, under head_lock; an error of `give` is returned. */
+ssize_t vidas_ring_give(struct vidas_shm_object *s, const struct vidas_owner *me, void *buf,
+			size_t size, int (*give)(void *arg, const void *msg, size_t size),
+			void *arg);
 /* Could put (of `size` bytes) or get succeed? Without a lock, so only a hint. */
 bool vidas_ring_room(struct vidas_shm_object *s, size_t size);
 bool vidas_ring_any(struct vidas_shm_object *s);

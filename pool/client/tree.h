@@ -137,6 +137,11 @@ int vidas_tree_messages(struct vidas_tree *t, const char *path, uint64_t inode,
 void vidas_messages_end(struct vidas_object *o);
 /* Does a message wait in it? */
 bool vidas_messages_any(const struct vidas_object *o);
+/* Takes the first one, as vidas_object_wait() does without waiting, once `give` has handed it on: should we be
+ * killed over it, it is still there. An error of `give` is returned, and leaves it there, too. `give` is
+ * quick, and calls nothing of this library. */
+ssize_t vidas_messages_take(struct vidas_object *o, void *buf, size_t size,
+			    int (*give)(void *arg, const void *message, size_t size), void *arg);
 /* How many messages were sent to it and to all other objects of its file; goes round. */
 uint32_t vidas_messages_sent(const struct vidas_object *o);
 

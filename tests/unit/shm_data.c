@@ -174,6 +174,30 @@ static void test_ring(void)
 	share_free(s);
 }
 
+/* The message is still there while it is handed on, and stays if it could not be. */
+static int look_and_fail(void *arg, const void *msg, size_t size)
+{
+	struct shared *s = arg;
+
+	CU_ASSERT_EQUAL(size, 3);
+	CU_ASSERT_EQUAL(memcmp(msg, "one", 3), 0);
+	CU_ASSERT_TRUE(vidas_ring_any(&s->o));
+	return -ENOENT;
+}
+
+static void test_ring_give(void)
+{
+	struct shared *s = share_new();
+	struct vidas_owner me = owner();
+	char buf[VIDAS_MESSAGE_MAX];
+
+	CU_ASSERT_EQUAL(vidas_ring_put(&s->o, &me, "one", 3), 0);
+	CU_ASSERT_EQUAL(vidas_ring_give(&s->o, &me, buf, sizeof(buf), look_and_fail, s), -ENOENT);
+	CU_ASSERT_EQUAL(vidas_ring_get(&s->o, &me, buf, sizeof(buf)), 3);
+	CU_ASSERT_EQUAL(vidas_ring_give(&s->o, &me, buf, sizeof(buf), look_and_fail, s), -EAGAIN);
+	share_free(s);
+}
+
 static void damaged(struct shared *s, uint64_t head, uint64_t tail, uint32_t size)
 {
 	struct vidas_owner me = owner();
@@ -308,5 +332,6 @@ static void test_ring_killed(void)
 UNIT_MAIN("data in shared memory", { "attributes", test_image },
 	  { "attributes: threads", test_image_threads },
 	  { "attributes: killed writers", test_image_killed }, { "ring", test_ring },
+	  { "a message is handed on, then taken", test_ring_give },
 	  { "ring: damaged", test_ring_damaged }, { "ring: threads", test_ring_threads },
 	  { "ring: killed", test_ring_killed })
