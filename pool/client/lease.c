@@ -8,6 +8,9 @@
 
 /* Inodes that are cached of one bucket; what comes on top is not cached. */
 #define BUCKET_MAX    64u
+/* vidasd answers a recall when the leases have run out at the latest. Who waited no longer than that for
+ * the answer would give up, and the lane with it, just when it comes. */
+#define ANSWER_US     (1000 * 1000)
 /* The kernel counts from when it gets the reply, others from when they made their change. */
 #define CACHE_SECONDS 4.0
 
@@ -147,7 +150,7 @@ void vidas_tree_changed(struct vidas_tree *t, uint64_t inode, uint32_t kinds)
 	if (!body.slots || all_run_out(t->c->v))
 		return;
 	since_us = vidas_now_us();
-	call.timeout_us = VIDAS_SHM_LEASE_US;
+	call.timeout_us = VIDAS_SHM_LEASE_US + ANSWER_US;
 	if (vidas_call(t->c->v, &call) < 0) {
 		vidas_log(VIDAS_LOG_WARNING, "a recall in container %s has to run out: %s",
 			  t->c->name, vidas_fail_text());

@@ -128,6 +128,25 @@ static void not_due(void *arg, uint64_t inode, int64_t since_us)
 		o->since_us[bucket] = since_us;
 }
 
+/* The next look may have been put off by a longer interval. */
+static void watch_every(struct host_owed *o, int64_t interval_us)
+{
+	int64_t next_us = interval_us == INT64_MAX ? INT64_MAX : vidas_deadline_us(interval_us);
+
+	o->watch_us = interval_us;
+	if (next_us < o->watch_next_us)
+		o->watch_next_us = next_us;
+}
+
+/* Which policies there are the pass has seen, whatever became of its pushes. */
+static void learn(struct host_owed *o, const struct vidas_sync_owed *s)
+{
+	if (o->all_us || s->least_us < o->least_us)
+		o->least_us = s->least_us;
+	if (o->all_us || s->watch_us < o->watch_us)
+		watch_every(o, s->watch_us);
+}
+
 static void pass_failed(struct host_container *c, const struct vidas_sync_owed *s)
 {
 	struct host_owed *o = c->owed;
@@ -145,16 +164,6 @@ static void pass_failed(struct host_container *c, const struct vidas_sync_owed *
 	snprintf(c->push.text, sizeof(c->push.text), "%s", vidas_fail_text());
 	pthread_mutex_unlock(&c->lock);
 	o->next_us = vidas_deadline_us(again_us < AGAIN_MAX_US ? again_us : AGAIN_MAX_US);
-}
-
-/* The next look may have been put off by a longer interval. */
-static void watch_every(struct host_owed *o, int64_t interval_us)
-{
-	int64_t next_us = interval_us == INT64_MAX ? INT64_MAX : vidas_deadline_us(interval_us);
-
-	o->watch_us = interval_us;
-	if (next_us < o->watch_next_us)
-		o->watch_next_us = next_us;
 }
 
 static void pass_done(struct host_container *c, const struct vidas_sync_owed *s)
@@ -175,10 +184,6 @@ static void pass_done(struct host_container *c, const struct vidas_sync_owed *s)
 	c->push.failing_us = 0;
 	c->push.failed = 0;
 	pthread_mutex_unlock(&c->lock);
-	if (o->all_us || s->least_us < o->least_us)
-		o->least_us = s->least_us;
-	if (o->all_us || s->watch_us < o->watch_us)
-		watch_every(o, s->watch_us);
 	o->all_us = 0;
 	o->next_us = s->next_us;
 	note_writers(c, o);
@@ -197,8 +202,10 @@ static void pass(struct host_container *c)
 	vidas_fail_clear();
 	memset(o->kept, 0, sizeof(o->kept));
 	err = vidas_host_container_sync(c, &sync);
-	if (err == 0)
+	if (err == 0) {
 		err = vidas_sync_push_owed(sync, &s);
+		learn(o, &s);
+	}
 	/* A destroyed container was flushed as a whole. */
 	if (err < 0 && !atomic_load_explicit(&c->dead, memory_order_relaxed))
 		pass_failed(c, &s);

@@ -13,6 +13,13 @@ setfattr -n user.vidas.write_policy -v back "$a"
 for f in f sub/f gone mine lazy/f; do same old "$(cat "$a/eager/$f")"; done
 same "old old" "$(cat "$b/lazy/f" "$b/lazy/one" | xargs)"
 
+# Something cannot be pushed all the while.
+mkdir "$a/bad"
+setfattr -n user.vidas.write_policy -v async "$a/bad"
+setfattr -n user.vidas.write_deadline -v 1s "$a/bad"
+: >"$a/bad/.vidas-put-x"
+wait_for 20 grep -q "cannot be pushed" "$VIDAS_TMP/vidasd.log"
+
 # Open, and mapped, all the while.
 helper 1
 same "" "$(ask 1 open f rw "$a/eager/f")"

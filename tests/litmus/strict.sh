@@ -27,6 +27,7 @@ echo "[C61] with a domain stopped a chmod took $((took / 1000)) ms"
 (sleep 1; kill -CONT "$pid") &
 same 644 "$(stat -c %a "${d[1]}/stuck")" "the mode in the domain that was stopped"
 wait $!
+refuses 1 grep 'did not answer' "$VIDAS_TMP/vidasfs.log"
 
 # [C60] Without vidasd.
 stat "${d[1]}/stuck" "${d[2]}/stuck" >/dev/null
