@@ -40,7 +40,9 @@
 struct vidas_backend; /* an open one; the plug-in's own, opaque to all others */
 
 enum vidas_backend_cap {
-	VIDAS_BACKEND_CONDITIONAL = 1u << 0, /* put and remove honour `expect` atomically */
+	/* put and remove honour `expect`; what other clients of the store can do between the look and the
+	 * deed, where it does not do both in one, the backend's page and `describe` say */
+	VIDAS_BACKEND_CONDITIONAL = 1u << 0,
 	VIDAS_BACKEND_RANGED_PUT = 1u << 1,  /* has put_range */
 	VIDAS_BACKEND_DIRECTORIES = 1u << 2, /* directories exist by themselves (mkdir, rmdir) */
 	VIDAS_BACKEND_SYMLINKS = 1u << 3,    /* has symlink; stat and list tell them apart */

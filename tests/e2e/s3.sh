@@ -8,5 +8,16 @@
 . "$VIDAS_SRC/tests/lib/domains.sh"
 . "$VIDAS_SRC/tests/lib/stores.sh"
 . "$VIDAS_SRC/tests/lib/e2e.sh"
-store_begin radosgw
+store_begin radosgw atomic=10
 e2e_path
+
+# A large file, changed on both sides: its parts are sent, and not completed over what the other client has put.
+e2e_begin
+head -c 20000003 /dev/urandom >"$a/large"
+flush "$a/large"
+echo theirs | store put large
+echo "and ours" >>"$a/large"
+flush "$a/large" || true
+same "$(checksum <"$a/large")" "$(store cat large | checksum)" "the name itself has what was pushed"
+same theirs "$(cat "$b/"large.vidas-conflict-*)" "what the other client put"
+e2e_end
