@@ -95,7 +95,7 @@ static int start_far(void)
 static int open_lane(void)
 {
 	struct vidas_channel *ch;
-	int err = vidas_frame_connect(address() + strlen(SCHEME), VIDAS_FRAME_FS, NULL, &ch);
+	int err = vidas_frame_connect(address() + strlen(SCHEME), VIDAS_FRAME_FS, &ch);
 
 	if (err)
 		return err;

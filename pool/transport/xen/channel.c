@@ -121,7 +121,7 @@ static int xen_connect(const char *where, struct vidas_channel **out)
 
 	if (!xc)
 		return vidas_fail(-ENOMEM, "no memory for a connection to vidas-agent");
-	err = vidas_frame_connect(where, VIDAS_FRAME_VIDASD, NULL, &xc->agent);
+	err = vidas_frame_connect(where, VIDAS_FRAME_VIDASD, &xc->agent);
 	if (err < 0) {
 		free(xc);
 		return err;

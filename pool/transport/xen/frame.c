@@ -21,8 +21,8 @@ static const struct {
 	size_t least, most;
 	bool lane; /* is about a lane */
 } rules[] = {
-	[VIDAS_FRAME_OPEN] = { sizeof(struct vidas_frame_open),
-			       sizeof(struct vidas_frame_open) + VIDAS_FRAME_WORDS_MAX, true },
+	[VIDAS_FRAME_OPEN] = { sizeof(struct vidas_frame_open), sizeof(struct vidas_frame_open),
+			       true },
 	[VIDAS_FRAME_OPENED] = { sizeof(struct vidas_frame_opened),
 				 sizeof(struct vidas_frame_opened) + VIDAS_FRAME_WORDS_MAX, true },
 	[VIDAS_FRAME_CLOSE] = { 0, 0, true },

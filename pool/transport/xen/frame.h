@@ -12,7 +12,7 @@
  * and may use a number again when CLOSE went both ways. On a socket between a program and the agent, or the gate and
  * a far half, there is one lane, and its number is not looked at; one packet is one frame.
  *
- *   OPEN      the first on a lane: struct vidas_frame_open, then words for the far half, if any
+ *   OPEN      the first on a lane: struct vidas_frame_open
  *   OPENED    its answer: struct vidas_frame_opened, then the reason in words, if it failed
  *   CLOSE     the lane ends. On a link who gets one answers with one, once.
  *   MESSAGE   passed on as it is; may bring memory
@@ -153,11 +153,9 @@ int vidas_frame_recv(struct vidas_channel *ch, void *buf, struct vidas_frame *f,
 
 void vidas_frame_close_shares(struct vidas_frame *f);
 
-/* Asks the agent at `path` ("": VIDAS_FRAME_PATH) for a lane of `kind` (enum vidas_frame_kind), with
- * words for the far half (NULL: none). The channel is then for frames. Errors as
- * vidas_channel_connect(), and those of the gate. */
-int vidas_frame_connect(const char *path, uint32_t kind, const char *words,
-			struct vidas_channel **out);
+/* Asks the agent at `path` ("": VIDAS_FRAME_PATH) for a lane of `kind` (enum vidas_frame_kind). The
+ * channel is then for frames. Errors as vidas_channel_connect(), and those of the gate. */
+int vidas_frame_connect(const char *path, uint32_t kind, struct vidas_channel **out);
 
 /* Maps a share that came with a frame, whole. If it is granted, once, and its descriptor is then closed;
  * the share has to be kept as long as the mapping is used, then closed. Errors are those of mmap, or the share's status; with words. */

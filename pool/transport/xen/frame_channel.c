@@ -89,19 +89,14 @@ static int opened(struct vidas_channel *ch, struct vidas_frame_buffer *b)
 	return 0;
 }
 
-int vidas_frame_connect(const char *path, uint32_t kind, const char *words,
-			struct vidas_channel **out)
+int vidas_frame_connect(const char *path, uint32_t kind, struct vidas_channel **out)
 {
 	struct vidas_frame_open open = { .kind = kind, .version = VIDAS_FRAME_VERSION };
-	size_t words_bytes = words ? strlen(words) : 0;
+	struct vidas_frame f = { .type = VIDAS_FRAME_OPEN, .payload_bytes = sizeof(open) };
 	struct vidas_frame_buffer *b;
 	struct vidas_channel *ch;
-	struct vidas_frame f = { .type = VIDAS_FRAME_OPEN };
-	int err;
+	int err = vidas_local_connect(path[0] ? path : VIDAS_FRAME_PATH, &ch);
 
-	if (words_bytes > VIDAS_FRAME_WORDS_MAX)
-		return vidas_fail(-EINVAL, "more words than a lane can be opened with");
-	err = vidas_local_connect(path[0] ? path : VIDAS_FRAME_PATH, &ch);
 	if (err < 0)
 		return err;
 	b = malloc(sizeof(*b));
@@ -110,10 +105,7 @@ int vidas_frame_connect(const char *path, uint32_t kind, const char *words,
 		return vidas_fail(-ENOMEM, "no memory for a lane");
 	}
 	memcpy(b->payload, &open, sizeof(open));
-	if (words_bytes)
-		memcpy(b->payload + sizeof(open), words, words_bytes);
 	f.payload = b->payload;
-	f.payload_bytes = sizeof(open) + words_bytes;
 	err = vidas_frame_send(ch, &f, OPEN_US);
 	if (!err)
 		err = opened(ch, b);

@@ -124,8 +124,6 @@ static int lane_connect(struct guest *g, const struct vidas_frame *f, uint32_t *
 	if (open.version != VIDAS_FRAME_VERSION)
 		return vidas_fail(-EPROTO, "the host speaks version %u of frames, this program %u",
 				  VIDAS_FRAME_VERSION, open.version);
-	if (f->payload_bytes > sizeof(open))
-		return vidas_fail(-EINVAL, "no words are wanted with OPEN");
 	switch (open.kind) {
 	case VIDAS_FRAME_VIDASD:
 		return vidas_local_connect(g->socket, out);
