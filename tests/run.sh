@@ -13,6 +13,7 @@ set -u
 export LC_ALL=C
 top=$(cd "$(dirname "$0")/.." && pwd)
 cd "$top" || exit 1
+. tests/lib/sanitizers.sh
 bad='ERROR: AddressSanitizer|runtime error:|WARNING: ThreadSanitizer|LeakSanitizer|ERROR: libFuzzer'
 verbose=no jobs=1 list=no wanted=()
 
@@ -176,14 +177,10 @@ run_one() { # ID PRESET FILE
 		return
 	fi
 	dir=$state/${id/\//-}-$preset log=$state/${id/\//-}-$preset/log
-	mkdir -p "$dir/tmp" "$dir/san" && chmod 1777 "$dir/san" && : >"$log"
+	mkdir -p "$dir/tmp" && : >"$log"
+	sanitizers "$dir/san"
 	export VIDAS_SRC=$top VIDAS_BUILD=$top/build/$preset VIDAS_PRESET=$preset VIDAS_TMP=$dir/tmp
 	export PATH=$VIDAS_BUILD/bin:$VIDAS_BUILD/tests/lib:$path
-	export ASAN_OPTIONS=log_path=$dir/san/r:strict_string_checks=1
-	export UBSAN_OPTIONS=log_path=$dir/san/r:print_stacktrace=1
-	export TSAN_OPTIONS=log_path=$dir/san/r:second_deadlock_stack=1
-	[ ! -f tests/lib/tsan.supp ] || TSAN_OPTIONS+=:suppressions=$top/tests/lib/tsan.supp
-	[ ! -f tests/lib/lsan.supp ] || export LSAN_OPTIONS=suppressions=$top/tests/lib/lsan.supp
 	command_of "$preset" "$file"
 	net=$(comment "$file" net shared)
 	start=$(now)

@@ -3,7 +3,8 @@
 # namespace that takes its mounts and daemons with it, VIDAS_SRC, VIDAS_BUILD, VIDAS_TMP, the programs in PATH), then
 # test.sh and domains.sh. Within ./check it does the latter only. The lines `#  ` at the head of a suite are its usage.
 #   usage                  prints it, ends with status 2
-#   runner_end STATUS      ends: VIDAS_TMP stays when something failed, or with KEEP=1
+#   runner_end STATUS      ends: VIDAS_TMP stays when something failed (also: a sanitizer, with VIDAS_BUILD=build/asan),
+#                          or with KEEP=1
 #   checkout_build DIR     a copy of a checkout at $suite, built there by the function suite_make (log: build.log)
 usage() {
 	sed -n 's/^#  //p' "$0" >&2
@@ -14,9 +15,11 @@ if [ -z "${VIDAS_PRESET:-}" ]; then
 	if [ "${RUNNER_INSIDE:-}" != $PPID ]; then
 		[ "$(id -u)" = 0 ] || { echo "${0##*/}: needs root" >&2; exit 2; }
 		VIDAS_SRC=$(cd "$(dirname "$0")/../.." && pwd)
+		. "$VIDAS_SRC/tests/lib/sanitizers.sh"
 		VIDAS_BUILD=${VIDAS_BUILD:-$VIDAS_SRC/build/release}
 		VIDAS_TMP=$(mktemp -d "${TMPDIR:-/tmp}/vidas-${0##*/}.XXXXXX") || exit 1
 		chmod 755 "$VIDAS_TMP"
+		sanitizers "$VIDAS_TMP/san"
 		export VIDAS_SRC VIDAS_BUILD VIDAS_TMP LC_ALL=C PATH=$VIDAS_BUILD/bin:$VIDAS_BUILD/tests/lib:$PATH
 		# shellcheck disable=SC2016 # for the inner shell, the first process there, which reaps orphans
 		exec unshare --mount --propagation private --pid --fork --kill-child --mount-proc \
@@ -28,15 +31,20 @@ fi
 . "$VIDAS_SRC/tests/lib/domains.sh"
 
 runner_end() {
+	local status=$1
 	if [ -z "${VIDAS_PRESET:-}" ]; then
-		if [ "$1" != 0 ] || [ -n "${KEEP:-}" ]; then
+		if [ -n "$(ls "$VIDAS_TMP/san")" ]; then
+			echo "${0##*/}: a sanitizer reports: $(head -n 4 "$VIDAS_TMP"/san/* | tail -n +2)"
+			status=1
+		fi
+		if [ "$status" != 0 ] || [ -n "${KEEP:-}" ]; then
 			echo "${0##*/}: results and logs are in $VIDAS_TMP"
 		else
 			findmnt -rno TARGET | grep "^$VIDAS_TMP/" | sort -r | xargs -r umount -l
 			rm -rf --one-file-system "$VIDAS_TMP"
 		fi
 	fi
-	exit "$1"
+	exit "$status"
 }
 
 checkout_build() {
