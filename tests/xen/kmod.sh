@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # kmod/: what it refuses, one page for many guests, 64 MiB for three at once, and what dies meanwhile.
-# vidas-timeout: 240
+# vidas-timeout: 480
 . "$VIDAS_SRC/tests/lib/test.sh"
 module=$VIDAS_BUILD/kmod/vidas-gnt.ko
 domid() { guest domid "$1"; }
