@@ -135,6 +135,9 @@ static void waiter_leave(struct waiter *w)
 static void *waiter_main(void *arg)
 {
 	struct waiter *w = arg;
+	struct vidas_lock_owner *o = w->o;
+	struct vidas_handle *h = w->h;
+	pid_t pid = w->lock.l_pid;
 	fuse_req_t req = w->req;
 	int err;
 
@@ -143,10 +146,11 @@ static void *waiter_main(void *arg)
 	err = sleep_in_kernel(w);
 	/* From here on no interrupt looks at `w`. */
 	fuse_req_interrupt_func(req, NULL, NULL);
-	if (w->o)
-		vidas_lock_waited(w->h, w->o, w->lock.l_pid, !err);
-	vidas_far_unhold(w->h);
+	/* First: who goes through the list looks at handle and owner. */
 	waiter_leave(w);
+	if (o)
+		vidas_lock_waited(h, o, pid, !err);
+	vidas_far_unhold(h);
 	fuse_reply_err(req, err);
 	pthread_mutex_lock(&waits_lock);
 	if (!--waiters_count)
