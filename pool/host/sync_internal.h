@@ -35,8 +35,9 @@
 
 /* Beside VIDAS_SYNC_ABSENT and VIDAS_SYNC_TOUCHED, on files of the tree: */
 #define SYNC_PUSHED   "trusted.vidas.pushed" /* the key under which it was pushed last */
-#define SYNC_ERROR    "trusted.vidas.error"  /* "ERRNO text" of the last push or fetch */
-#define SYNC_GONE     "trusted.vidas.gone"   /* the store has it no more: on its way out */
+#define SYNC_BEGUN    "trusted.vidas.begun" /* the key of a first push; until SYNC_PUSHED is there */
+#define SYNC_ERROR    "trusted.vidas.error" /* "ERRNO text" of the last push or fetch */
+#define SYNC_GONE     "trusted.vidas.gone"  /* the store has it no more: on its way out */
 /* In known/: */
 #define SYNC_KNOWN    "trusted.vidas.known"
 #define SYNC_IMPORTED "trusted.vidas.imported"

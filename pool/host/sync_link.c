@@ -33,6 +33,8 @@ static int other_key(struct vidas_sync *s, const char *path, uint64_t inode,
 	if (fd < 0)
 		return S_ISREG(st->st_mode) ? fd : 0;
 	err = sync_path_xattr(fd, SYNC_PUSHED, from);
+	if (err == -ENODATA)
+		err = sync_path_xattr(fd, SYNC_BEGUN, from);
 	close(fd);
 	if (err || strcmp(from, path) == 0)
 		*from = '\0';

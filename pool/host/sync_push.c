@@ -37,6 +37,20 @@ static int make_directory(struct vidas_sync *s, const char *path,
 	return vidas_store_mkdir(s->store, path, attrs);
 }
 
+/* With the intent first: should the directory go here before it is noted, it goes there, too. */
+static int begin_directory(struct vidas_sync *s, const char *path,
+			   const struct vidas_backend_stat *attrs, struct sync_record *rec)
+{
+	int err = 0;
+
+	if (!rec->type) {
+		rec->type = VIDAS_BACKEND_DIRECTORY;
+		rec->flags = SYNC_PUSHING;
+		err = sync_known_put(s, path, rec);
+	}
+	return err ? err : make_directory(s, path, attrs);
+}
+
 static int push_directory(struct vidas_sync *s, const char *path, int fd, const struct stat *st)
 {
 	const struct vidas_backend_version none = { 0 };
@@ -64,7 +78,9 @@ static int push_directory(struct vidas_sync *s, const char *path, int fd, const 
 		known = err != -ENOENT;
 	}
 	if (!known)
-		err = sync_can(s, VIDAS_BACKEND_DIRECTORIES) ? make_directory(s, path, &attrs) : 0;
+		err = sync_can(s, VIDAS_BACKEND_DIRECTORIES) ?
+			      begin_directory(s, path, &attrs, &rec) :
+			      0;
 	return err ? err : note(s, path, fd, st, &none);
 }
 
@@ -285,7 +301,8 @@ int sync_push_above(struct vidas_sync *s, const char *path)
 	for (const char *next = strchr(path, '/'); next; next = strchr(next + 1, '/')) {
 		memcpy(part, path, (size_t)(next - path));
 		part[next - path] = '\0';
-		if (sync_known_get(s, part, &rec) == 0 && rec.type == VIDAS_BACKEND_DIRECTORY)
+		if (sync_known_get(s, part, &rec) == 0 && rec.type == VIDAS_BACKEND_DIRECTORY &&
+		    (rec.flags & SYNC_AGREED))
 			continue;
 		err = sync_push(s, part, 0, &moved);
 		if (err)

@@ -311,9 +311,16 @@ static int look_before(struct put *p)
 	return 0;
 }
 
-/* The intent, so that a successor knows our bytes in the store for what they are. */
+/*
+ * The intent, so that a successor knows our bytes in the store for what they are; and, before a file has
+ * a name there, where its other names find it.
+ */
 static int note_intent(struct put *p)
 {
+	if (!*p->from && sync_can(p->s, VIDAS_BACKEND_LINKS) &&
+	    fgetxattr(p->fd, SYNC_PUSHED, NULL, 0) < 0 &&
+	    fsetxattr(p->fd, SYNC_BEGUN, p->path, strlen(p->path), 0) < 0)
+		return -errno;
 	if (!p->rec.type)
 		p->rec.type = VIDAS_BACKEND_FILE;
 	p->rec.flags |= SYNC_PUSHING;
@@ -489,7 +496,9 @@ static int note_name(struct put *p, bool always)
 
 	if ((err && !always) || (!err && strcmp(last, p->path) == 0))
 		return 0;
-	return fsetxattr(p->fd, SYNC_PUSHED, p->path, strlen(p->path), 0) < 0 ? -errno : 0;
+	if (fsetxattr(p->fd, SYNC_PUSHED, p->path, strlen(p->path), 0) < 0)
+		return -errno;
+	return err && fremovexattr(p->fd, SYNC_BEGUN) < 0 && errno != ENODATA ? -errno : 0;
 }
 
 /* Nothing is to be put but, maybe, owner and mode. 1: everything is. */

@@ -211,11 +211,14 @@ static int renew_entries(struct renewal *r)
 static int remove_directory(struct renewal *r, const char *path)
 {
 	struct vidas_backend_stat there;
+	struct sync_record rec;
 	const char *base;
 	struct stat above;
 	int parent, err;
 
+	/* One that was only begun to be made there is for the next push. */
 	if (sync_known_kind(r->s, path) != S_IFDIR ||
+	    (sync_known_get(r->s, path, &rec) == 0 && !(rec.flags & SYNC_AGREED)) ||
 	    (r->watch && !vidas_policy_is(r->s->tree, path, "update_policy", "eager")))
 		return 0;
 	err = vidas_store_stat(r->s->store, path, &there);

@@ -526,6 +526,35 @@ static void test_gone_and_new(void)
 	pool_drop(&p);
 }
 
+/* A directory that was made there, or was about to be, when the push ended. */
+static void test_lost_directories(void)
+{
+	struct pool p;
+
+	/* Made, and nobody was told; gone here since: it goes there, too, and does not come back. */
+	pool_make(&p, "fault=rate:100%+when:after+errno:EIO+ops:mkdir");
+	OK(sh(&p, "mkdir -p tree/d/s"));
+	CU_ASSERT_EQUAL(flush(&p, ""), -EIO);
+	OK(sh(&p, "test -d store/d && rm -r tree/d"));
+	pool_detach(&p);
+	OK(pool_attach(&p, NULL));
+	OK(flush(&p, ""));
+	OK(update(&p, ""));
+	OK(sh(&p, "! test -e tree/d && ! test -e store/d"));
+	pool_drop(&p);
+	/* Not made: the store has not removed it. */
+	pool_make(&p, "fault=rate:100%+errno:EIO+ops:mkdir");
+	OK(sh(&p, "mkdir -m 750 tree/d"));
+	CU_ASSERT_EQUAL(flush(&p, ""), -EIO);
+	pool_detach(&p);
+	OK(pool_attach(&p, NULL));
+	OK(update(&p, ""));
+	OK(sh(&p, "test -d tree/d && ! test -e store/d && echo text >tree/d/f"));
+	OK(flush(&p, "d/f"));
+	CU_ASSERT(same(&p));
+	pool_drop(&p);
+}
+
 /* Marks can be forged by a domain's root: they name keys of this store, nothing else. */
 static void test_marks(void)
 {
@@ -551,6 +580,7 @@ POOL_MAIN("sync_safe", { "conflict keeps both", test_conflict },
 	  { "conflict of new things", test_conflict_new }, { "a lost reply", test_lost_reply },
 	  { "many lost replies", test_lost_replies },
 	  { "lost replies of attributes", test_lost_attrs },
+	  { "lost replies of directories", test_lost_directories },
 	  { "errors stay with the file", test_errors },
 	  { "a store that does not answer", test_no_answer }, { "full pool, holes", test_full },
 	  { "writers at work", test_writers }, { "cut short while it is pushed", test_cut },
