@@ -275,7 +275,7 @@ static void test_destroy(void)
 	CU_ASSERT_EQUAL(raw_container_destroy(one, "paper"), -EBUSY);
 	raw_close(two);
 	two = raw_open(&host, 2);
-	CU_ASSERT_EQUAL(raw_container_destroy(one, "paper"), 0);
+	CU_ASSERT_EQUAL(raw_container_destroy_in_time(one, "paper"), 0);
 	CU_ASSERT_EQUAL(raw_container_destroy(one, "paper"), -ENOENT);
 	CU_ASSERT_EQUAL(raw_retry(one, VIDAS_WIRE_CONTAINER_DESTROY,
 				  &(struct vidas_wire_container_destroy){ 0 }, "paper"),

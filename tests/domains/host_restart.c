@@ -193,7 +193,7 @@ static void test_stop_and_start(void)
 	CU_ASSERT_TRUE(raw_attach(two, "keep", 0) >= 0);
 	raw_close(two);
 	two = NULL;
-	CU_ASSERT_EQUAL(raw_container_destroy(one, "keep"), 0);
+	CU_ASSERT_EQUAL(raw_container_destroy_in_time(one, "keep"), 0);
 }
 
 /* Who is back may cache from before still, until its lane for events is there and it has dropped it. */

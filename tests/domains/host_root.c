@@ -217,8 +217,6 @@ static void test_kill(void)
 static void test_destroy(void)
 {
 	char in_the_way[600];
-	int64_t end_us;
-	int err;
 
 	CU_ASSERT_TRUE(raw_object_create(one, container, "last", 0, 4096) >= 0);
 	CU_ASSERT_EQUAL(pwrite(one->share[0].fd, "last", 4, 0), 4);
@@ -228,7 +226,7 @@ static void test_destroy(void)
 	CU_ASSERT_EQUAL(mkdir(in_store("data/last"), 0755), 0);
 	snprintf(in_the_way, sizeof(in_the_way), "%s", in_store("data/last/file"));
 	put_file(in_the_way, "in the way");
-	CU_ASSERT_TRUE(raw_container_destroy(admin, "data") < 0);
+	CU_ASSERT_TRUE(raw_container_destroy_in_time(admin, "data") < 0);
 	CU_ASSERT_TRUE(admin->reply.blob_bytes > 0);
 	container = raw_attach(one, "data", 0);
 	CU_ASSERT_TRUE(container >= 0);
@@ -238,10 +236,7 @@ static void test_destroy(void)
 	CU_ASSERT_EQUAL(unlink(in_the_way), 0);
 	CU_ASSERT_EQUAL(rmdir(in_store("data/last")), 0);
 	/* Once vidasd has seen that the other one is gone. */
-	for (end_us = vidas_now_us() + RAW_WAIT_US;
-	     (err = raw_container_destroy(admin, "data")) == -EBUSY && vidas_now_us() < end_us;)
-		raw_sleep_us(50000);
-	CU_ASSERT_EQUAL(err, 0);
+	CU_ASSERT_EQUAL(raw_container_destroy_in_time(admin, "data"), 0);
 	CU_ASSERT_TRUE(stored("data/last", "last"));
 }
 

@@ -395,6 +395,17 @@ static inline int raw_container_destroy(struct raw *r, const char *name)
 			&(struct vidas_wire_container_destroy){ 0 }, name);
 }
 
+/* After the end of another's session, which vidasd may have yet to hear of. */
+static inline int raw_container_destroy_in_time(struct raw *r, const char *name)
+{
+	int64_t end_us = vidas_now_us() + RAW_WAIT_US;
+	int err;
+
+	while ((err = raw_container_destroy(r, name)) == -EBUSY && vidas_now_us() < end_us)
+		raw_sleep_us(20000);
+	return err;
+}
+
 /* A descriptor out of the last reply, which the caller then owns. */
 static inline int raw_take(struct raw *r, unsigned i)
 {
