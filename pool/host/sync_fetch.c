@@ -162,6 +162,9 @@ int sync_take_marks(struct vidas_sync *s, const char *key, int fd)
 {
 	struct stat st;
 
+	/* Where its other names, and later ones, find it in the store. Without room for that they are files
+	 * of their own there. */
+	(void)fsetxattr(fd, SYNC_PUSHED, key, strlen(key), XATTR_CREATE);
 	/* The generation stays: there may be opens of one before. */
 	if (fstat(fd, &st) < 0 || fremovexattr(fd, VIDAS_SYNC_ABSENT) < 0)
 		return -errno;

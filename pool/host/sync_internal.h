@@ -34,7 +34,7 @@
 #include "pool/host/sync.h"
 
 /* Beside VIDAS_SYNC_ABSENT and VIDAS_SYNC_TOUCHED, on files of the tree: */
-#define SYNC_PUSHED   "trusted.vidas.pushed" /* the key under which it was pushed last */
+#define SYNC_PUSHED   "trusted.vidas.pushed" /* the key under which it was pushed last, or fetched */
 #define SYNC_BEGUN    "trusted.vidas.begun" /* the key of a first push; until SYNC_PUSHED is there */
 #define SYNC_ERROR    "trusted.vidas.error" /* "ERRNO text" of the last push or fetch */
 #define SYNC_GONE     "trusted.vidas.gone"  /* the store has it no more: on its way out */

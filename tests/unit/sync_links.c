@@ -193,6 +193,44 @@ static void test_imported(void)
 	pool_drop(&p);
 }
 
+/* What came from the store is linked and renamed there as what was pushed is: its bytes stay. */
+static void test_fetched(void)
+{
+	uint64_t a, b, c;
+	struct pool p;
+
+	pool_make(&p, NULL);
+	OK(sh(&p, "cd store && mkdir d && echo one >a && echo two >d/b && echo three >d/c"));
+	a = inode_of(&p, "store/a");
+	b = inode_of(&p, "store/d/b");
+	c = inode_of(&p, "store/d/c");
+	OK(update(&p, ""));
+	OK(vidas_sync_import(p.s, "d", 0, NULL));
+	OK(vidas_sync_prefetch(p.s, "", 0, 0, 0, &p.moved));
+	/* One more name; a name for another; a directory that moves with what is in it. */
+	OK(sh(&p, "cd tree && ln a d/a && mv d/b B && mv d e"));
+	OK(flush(&p, ""));
+	CU_ASSERT_EQUAL(p.moved.bytes, 0);
+	CU_ASSERT(inode_of(&p, "store/e/a") == a && inode_of(&p, "store/a") == a);
+	CU_ASSERT(inode_of(&p, "store/B") == b && inode_of(&p, "store/e/c") == c);
+	again_is_nothing(&p);
+	/* Newer in the store, taken over, renamed. */
+	OK(sh(&p, "echo newer >store/B"));
+	b = inode_of(&p, "store/B");
+	OK(update(&p, ""));
+	OK(sh(&p, "mv tree/B tree/b && chmod 600 tree/b"));
+	OK(flush(&p, ""));
+	CU_ASSERT_EQUAL(p.moved.bytes, 0);
+	CU_ASSERT_EQUAL(inode_of(&p, "store/b"), b);
+	again_is_nothing(&p);
+	/* Changed here since: its bytes go there, once. */
+	OK(sh(&p, "cd tree && echo mine >a && ln a f"));
+	OK(flush(&p, ""));
+	CU_ASSERT_EQUAL(p.moved.bytes, 5);
+	again_is_nothing(&p);
+	pool_drop(&p);
+}
+
 /* The answer is lost, or the store cannot after all. */
 static void test_faults(void)
 {
@@ -223,4 +261,4 @@ static void test_faults(void)
 
 POOL_MAIN("sync_links", { "names", test_names }, { "names replaced", test_replaced },
 	  { "renamed", test_renamed }, { "conflicts", test_conflict }, { "updates", test_update },
-	  { "imported", test_imported }, { "faults", test_faults })
+	  { "imported", test_imported }, { "fetched", test_fetched }, { "faults", test_faults })
