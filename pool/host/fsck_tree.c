@@ -33,6 +33,8 @@ static void take_off(const struct item *i, const char *mark)
 		      fremovexattr(i->fd, mark) < 0 && errno != ENODATA ? -errno : 0);
 }
 
+static const char *const push_marks[] = { SYNC_PUSHED, SYNC_BEGUN, NULL };
+
 /* Marks that belong to containers with a root. */
 static void check_rootless(const struct item *i)
 {
@@ -41,10 +43,12 @@ static void check_rootless(const struct item *i)
 			i->k, FSCK_PROBLEM, i->place,
 			"is said to be in the store only, but the container has no root: give it "
 			"its root again (meta), or remove it");
-	else if (has(i, SYNC_PUSHED) &&
-		 fsck_find(i->k, FSCK_PROBLEM, i->place,
-			   "is said to be pushed, but the container has no root; the mark is to go"))
-		take_off(i, SYNC_PUSHED);
+	for (const char *const *mark = push_marks; *mark; mark++)
+		if (has(i, *mark) &&
+		    fsck_find(
+			    i->k, FSCK_PROBLEM, i->place,
+			    "is said to be pushed, but the container has no root; the mark is to go"))
+			take_off(i, *mark);
 }
 
 /* The key is lost; under its own name it is known again, if it was not renamed since. */
@@ -106,12 +110,18 @@ static void check_marks(struct item *i)
 			take_off(i, VIDAS_XATTR_IMPORTED);
 		return;
 	}
-	if (sync_path_xattr(i->fd, SYNC_PUSHED, key) == -EINVAL &&
-	    fsck_find(
-		    i->k, FSCK_PROBLEM, i->place,
-		    "the key under which it was pushed is damaged; the mark is to go, it is pushed "
-		    "again"))
-		take_off(i, SYNC_PUSHED);
+	for (const char *const *mark = push_marks; *mark; mark++)
+		if (sync_path_xattr(i->fd, *mark, key) == -EINVAL &&
+		    fsck_find(
+			    i->k, FSCK_PROBLEM, i->place,
+			    "the key under which it was pushed is damaged; the mark is to go, it is "
+			    "pushed again"))
+			take_off(i, *mark);
+	if (has(i, SYNC_PUSHED) && sync_path_xattr(i->fd, SYNC_BEGUN, key) == 0 &&
+	    !i->k->f->online &&
+	    fsck_find(i->k, FSCK_LEFTOVER, i->place,
+		      "its first push is said to be under way, and was done; the mark says nothing"))
+		take_off(i, SYNC_BEGUN);
 }
 
 /* Are its bytes those agreed on, where nothing says that they changed? */
