@@ -2,16 +2,16 @@
 /* vidas-timeout: 240 */
 /*
  * Killed at any instruction: a child works on a pool and is killed at a random moment; its successor
- * finds everything, and after a flush tree and store are the same, with no conflict made up.
+ * finds everything, and after a flush tree and store are the same, with no conflict made up. ROUNDS in the
+ * environment: so many (50); SEED: what they are made of.
  */
 #include "unit.h"
 #include "sync_pool.h"
 
 #include <signal.h>
 
-#define ROUNDS 50
-
 static uint64_t seed;
+static int rounds = 50;
 
 static uint64_t draw(uint64_t below)
 {
@@ -87,7 +87,7 @@ static void test_flush(void)
 	/* Slow enough that most are hit in the middle. */
 	pool_make(&p, NULL);
 	pool_detach(&p);
-	for (int i = 0; i < ROUNDS; i++) {
+	for (int i = 0; i < rounds; i++) {
 		change(&p);
 		run_and_kill(&p, i % 2 ? NULL : "fault=rate:0%+delay:300us", flush_all, 25000);
 		if (i % 5 != 4)
@@ -130,7 +130,7 @@ static void test_fetch(void)
 	pool_detach(&p);
 	OK(sh(&p, "cd store && for d in 0 1 2 3 4 5; do mkdir d$d; for f in 0 1 2 3 4 5; do "
 		  "head -c 30000 /dev/urandom >d$d/f$f; done; done; cp -a . ../copy"));
-	for (int i = 0; i < ROUNDS; i++) {
+	for (int i = 0; i < rounds; i++) {
 		run_and_kill(&p, i % 2 ? NULL : "fault=rate:0%+delay:200us", take_all, 15000);
 		OK(pool_attach(&p, NULL));
 		OK(flush(&p, ""));
@@ -159,10 +159,11 @@ int main(void)
 {
 	static const struct unit_case cases[] = { { "killed while it flushes", test_flush },
 						  { "killed while it fetches", test_fetch } };
-	const char *given = getenv("SEED");
+	const char *given = getenv("SEED"), *longer = getenv("ROUNDS");
 
 	POOL_NEEDS_ROOT();
 	seed = given ? strtoull(given, NULL, 0) : (uint64_t)vidas_now_us() | 1;
+	rounds = longer ? atoi(longer) : rounds;
 	printf("SEED=%llu\n", (unsigned long long)seed);
 	vidas_log_init("sync_kill", VIDAS_LOG_ERR);
 	return unit_run("sync_kill", cases, sizeof(cases) / sizeof(cases[0]));
