@@ -454,7 +454,7 @@ unsigned vidas_nfs_link_jobs(struct vidas_nfs_link *link)
 	return count;
 }
 
-/* Signals are for the program's own threads; SIGBUS must come through, see pool/host/map.h. */
+/* Signals are for the program's own threads; SIGBUS must come through, see pool/base/map.h. */
 static int thread_start(struct vidas_nfs_link *link)
 {
 	sigset_t all, old;

@@ -6,7 +6,7 @@
 #define VIDAS_HOST_CONTAINER_H
 
 #include "pool/host/host.h"
-#include "pool/host/map.h"
+#include "pool/base/map.h"
 #include "pool/host/pool.h"
 
 /* What containers/NAME/meta keeps. */

@@ -4,7 +4,7 @@
 #define VIDAS_FSCK_INTERNAL_H
 
 #include "pool/host/fsck.h"
-#include "pool/host/sync_internal.h"
+#include "pool/sync/internal.h"
 
 struct fsck_inode {
 	UT_hash_handle hh;

@@ -36,7 +36,7 @@
 #include "pool/base/base.h"
 #include "pool/host/config.h"
 #include "pool/host/limits.h"
-#include "pool/host/sync.h"
+#include "pool/sync/sync.h"
 #include "pool/transport/transport.h"
 #include "pool/wire/wire.h"
 

@@ -20,7 +20,7 @@
 
 #define VIDAS_XATTR_PREFIX "user.vidas."
 
-/* Marks on files of a container with a root, of vidasd (pool/host/sync.h) and vidasfs; no domain sees
+/* Marks on files of a container with a root, of vidasd (pool/sync/sync.h) and vidasfs; no domain sees
  * them. ABSENT: the bytes of the file, or the entries of the directory, are with the store still.
  * IMPORTED: the directory has all entries of the store; where it cannot be read, vidasd is asked.
  * TOUCHED: it may have been changed without its mtime, through a mapping. FETCH: a number, as long as

@@ -22,7 +22,7 @@
 #include "backends/file/beneath.h"
 #include "backends/store.h"
 #include "pool/base/base.h"
-#include "pool/host/map.h"
+#include "pool/base/map.h"
 #include "unit.h"
 
 static char top[PATH_MAX], root[PATH_MAX + 8];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A container's tree, its state and a store, in a directory of their own on a tmpfs, for the tests of
- * pool/host/sync.h. All paths are relative to `top`: "tree/a", "store/a".
+ * pool/sync/sync.h. All paths are relative to `top`: "tree/a", "store/a".
  */
 #ifndef VIDAS_TESTS_SYNC_POOL_H
 #define VIDAS_TESTS_SYNC_POOL_H
@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 #include "pool/base/base.h"
-#include "pool/host/sync.h"
+#include "pool/sync/sync.h"
 
 #define OK(call) CU_ASSERT_EQUAL_FATAL((call), 0)
 

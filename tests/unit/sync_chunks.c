@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* vidas-presets: release asan tsan */
-/* Files in chunks (pool/host/sync_partial.h): which bytes are here, whatever happens meanwhile. */
+/* Files in chunks (pool/sync/partial.h): which bytes are here, whatever happens meanwhile. */
 #include "unit.h"
 #include "sync_pool.h"
 

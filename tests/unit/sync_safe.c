@@ -8,7 +8,7 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 
-#include "pool/host/map.h"
+#include "pool/base/map.h"
 
 /* Conflicts ------------------------------------------------------------------------------------- */
 

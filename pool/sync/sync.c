@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "pool/host/sync_partial.h"
+#include "pool/sync/partial.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -203,7 +203,7 @@ bool sync_inode_busy(struct vidas_sync *s, uint64_t inode, enum sync_doing *doin
 /* Open ----------------------------------------------------------------------------------------- */
 
 /* Does an mtime tell two changes in quick succession apart? (Linux since 6.13 on most file
- * systems.) Where not, sync_push.c helps itself. */
+ * systems.) Where not, push.c helps itself. */
 static int probe_times(struct vidas_sync *s)
 {
 	struct stat a, b;

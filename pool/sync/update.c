@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "pool/host/sync_partial.h"
+#include "pool/sync/partial.h"
 
 #include <fcntl.h>
 #include <stdio.h>

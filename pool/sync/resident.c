@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The public calls that bring bytes: a whole file, a part of one, and none at all. */
-#include "pool/host/sync_partial.h"
+#include "pool/sync/partial.h"
 
 #include <fcntl.h>
 #include <string.h>

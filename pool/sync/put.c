@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The bytes of one file to the store. */
-#include "pool/host/sync_internal.h"
+#include "pool/sync/internal.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* How far pushes and fetches of whole files are, for who looks on. */
-#include "pool/host/sync_internal.h"
+#include "pool/sync/internal.h"
 
 #include <string.h>
 #include <utlist.h>

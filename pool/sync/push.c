@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* One thing of the tree to the store: a symbolic link, a directory, or by sync_put.c a file. */
-#include "pool/host/sync_internal.h"
+/* One thing of the tree to the store: a symbolic link, a directory, or by put.c a file. */
+#include "pool/sync/internal.h"
 
 #include <fcntl.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "pool/host/sync_internal.h"
+#include "pool/sync/internal.h"
 
 #include <fcntl.h>
 #include <stdio.h>

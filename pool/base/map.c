@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "pool/host/map.h"
+#include "pool/base/map.h"
 
 #include <errno.h>
 #include <pthread.h>

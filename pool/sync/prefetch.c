@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Bytes before anybody asks for them: of a file, of a part of one, of all below a directory. */
-#include "pool/host/sync_partial.h"
+#include "pool/sync/partial.h"
 
 #include <fcntl.h>
 #include <string.h>

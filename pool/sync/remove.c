@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What was deleted in the tree goes from the store. Only what is known is ever removed. */
-#include "pool/host/sync_internal.h"
+#include "pool/sync/internal.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The threads that fetch chunks, and who waits for them. */
-#include "pool/host/sync_partial.h"
+#include "pool/sync/partial.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What of a container the store does not have yet. Times and records tell; no file is read. */
-#include "pool/host/sync_internal.h"
+#include "pool/sync/internal.h"
 
 #include <fcntl.h>
 #include <stdio.h>

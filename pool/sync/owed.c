@@ -4,7 +4,7 @@
  * the inodes of its entries; only what may have changed is looked at. What is below a directory that
  * was moved changed as a whole, though nobody touched it: it has other keys now.
  */
-#include "pool/host/sync_internal.h"
+#include "pool/sync/internal.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

@@ -6,7 +6,7 @@
  * The digest (XXH3, 128 bit) runs at the speed of memory. It tells apart what happens, not what an
  * enemy makes up: a domain that forges a collision hides its own change from its own container.
  */
-#include "pool/host/sync_internal.h"
+#include "pool/sync/internal.h"
 
 #include <fcntl.h>
 #include <stdio.h>

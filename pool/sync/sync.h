@@ -17,7 +17,7 @@
  * times, with trusted.vidas.absent = its key; the mark is put on before the name appears and taken
  * off when the last byte is there. Nobody may write or cut such a file before, nor read of it what
  * vidas_sync_fetch() did not say is here. A large one comes in chunks; which of them are here
- * is noted where its record is (sync_partial.h).
+ * is noted where its record is (partial.h).
  *
  * Order, so that a crash at any instruction loses nothing: the intent in known, push, then the
  * result in known. What the store has after a kill is told to be ours by the intent, if the store

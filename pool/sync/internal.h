@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the files sync_*.c share. sync.c: open, close, whose turn it is; sync_tree.c: opening things
- * in the tree; sync_known.c: records; sync_change.c: what changed; sync_import.c, sync_fetch.c,
- * sync_partial.c and sync_chunks.c (files in chunks, see sync_partial.h), sync_prefetch.c,
- * sync_update.c (a file), sync_renew.c (a directory): from the store;
- * sync_push.c, sync_put.c, sync_link.c, sync_conflict.c, sync_remove.c, sync_batch.c, sync_flush.c, sync_owed.c: to the
- * store; sync_state.c, sync_survey.c: states; sync_progress.c: how far they are.
+ * What the files here share. sync.c: open, close, whose turn it is; tree.c: opening things in the
+ * tree; known.c: records; change.c: what changed; import.c, fetch.c, partial.c and chunks.c (files in
+ * chunks, see partial.h), prefetch.c, resident.c, update.c (a file), renew.c (a directory): from the
+ * store; push.c, put.c, link.c, conflict.c, remove.c, batch.c, flush.c, owed.c: to the store; state.c,
+ * survey.c: states; progress.c: how far they are.
  *
  * Lock order: turn of a directory's inode, of a path, of a file's inode; then sync.lock. Of several paths
  * the first by strcmp() first: so what is above comes before what is below.
@@ -30,8 +29,8 @@
 
 #include "backends/store.h"
 #include "pool/base/base.h"
-#include "pool/host/map.h"
-#include "pool/host/sync.h"
+#include "pool/base/map.h"
+#include "pool/sync/sync.h"
 
 /* Beside VIDAS_SYNC_ABSENT and VIDAS_SYNC_TOUCHED, on files of the tree: */
 #define SYNC_PUSHED   "trusted.vidas.pushed" /* the key under which it was pushed last, or fetched */
@@ -95,7 +94,7 @@ struct vidas_sync {
 
 	struct sync_fetching *fetching;
 
-	/* Files that come in chunks (sync_partial.h). */
+	/* Files that come in chunks (partial.h). */
 	bool quiet_maps; /* stores through mappings can be made so that they leave the mtime alone */
 	uint8_t boot[SYNC_BOOT_BYTES];
 	struct sync_partial *partials; /* by inode */
@@ -137,7 +136,7 @@ bool sync_open_for_writing(struct vidas_sync *s, uint64_t inode);
 /* Tells the hook, now or when this thread gives its last turn back. */
 void sync_changed(struct vidas_sync *s, uint64_t inode, uint32_t kinds);
 
-/* Paths and the tree (sync_tree.c). ------------------------------------------------------------ */
+/* Paths and the tree (tree.c). ------------------------------------------------------------ */
 
 /* openat2() beneath `dir`, no symbolic links; "" is `dir` itself. */
 int sync_open_at(int dir, const char *path, int flags);
@@ -167,7 +166,7 @@ static inline bool sync_same_time(const struct timespec *a, const struct timespe
 	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
 }
 
-/* Records (sync_known.c). ---------------------------------------------------------------------- */
+/* Records (known.c). ---------------------------------------------------------------------- */
 
 enum sync_record_flag {
 	SYNC_AGREED = 1u << 0, /* inode, size, mtime, mode, owner and version were agreed on */
@@ -256,7 +255,7 @@ bool sync_same_attrs(const struct sync_record *rec, const struct stat *st);
 bool sync_is_ours(struct vidas_sync *s, const char *path, const struct sync_record *rec,
 		  const struct vidas_backend_stat *there);
 
-/* What changed (sync_change.c). ---------------------------------------------------------------- */
+/* What changed (change.c). ---------------------------------------------------------------- */
 
 void sync_digest_bytes(const void *ptr, size_t size, struct sync_digest *out);
 /* Of the first `size` bytes of a file, or of what the store has; not known after an error, -ESTALE
@@ -386,7 +385,7 @@ int sync_list_add(struct sync_list *l, const char *path);
 void sync_list_free(struct sync_list *l);
 
 /*
- * Many files to the store (sync_batch.c). Its owner hands paths over; workers push them; where they
+ * Many files to the store (batch.c). Its owner hands paths over; workers push them; where they
  * are all busy he does himself. A store that makes each put durable takes many in the time of one.
  * After SYNC_TIMEOUTS, or if the store is away from the beginning, files are only marked with why.
  */
@@ -425,7 +424,7 @@ void sync_batch_finish(struct sync_batch *b);
 /* Frees it, adds to *moved; the first error. */
 int sync_batch_end(struct sync_batch *b, struct vidas_sync_moved *moved);
 
-/* Errors of a file (sync_state.c): kept on it until a push or fetch succeeds; returns `err`. */
+/* Errors of a file (state.c): kept on it until a push or fetch succeeds; returns `err`. */
 int sync_note_error(int fd, int err);
 /* What was noted, also of an O_PATH descriptor; 0 nothing. */
 int sync_read_error(int fd, char *words, size_t size);

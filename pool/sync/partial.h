@@ -22,7 +22,7 @@
 #ifndef VIDAS_SYNC_PARTIAL_H
 #define VIDAS_SYNC_PARTIAL_H
 
-#include "pool/host/sync_internal.h"
+#include "pool/sync/internal.h"
 
 #define SYNC_SMALL_BYTES (4u << 20)  /* files up to this come whole, by who wants them */
 #define SYNC_CHUNK_SHIFT 20u	     /* chunks are of 1 MiB, or larger where there were too many */
@@ -78,7 +78,7 @@ struct sync_run {
 	bool ahead;
 };
 
-/* The map (sync_partial.c). -------------------------------------------------------------------- */
+/* The map (partial.c). -------------------------------------------------------------------- */
 
 /* Is an absent file of this size fetched in chunks? */
 static inline bool sync_in_chunks(uint64_t size_bytes)
@@ -112,7 +112,7 @@ size_t sync_partial_bits(const struct sync_partial *p, uint8_t *out, size_t size
 int sync_partial_extents(struct vidas_sync *s, const char *key, int fd, uint64_t *bytes,
 			 struct vidas_sync_extent *out, size_t max, size_t *count);
 
-/* Fetching (sync_chunks.c). -------------------------------------------------------------------- */
+/* Fetching (chunks.c). -------------------------------------------------------------------- */
 
 static inline uint64_t sync_chunk_bytes(const struct sync_partial *p)
 {

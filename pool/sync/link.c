@@ -7,7 +7,7 @@
  * others is marked as such (SYNC_LINKED) before: from then on another version of the same bytes, by size and
  * mtime, is the same to us.
  */
-#include "pool/host/sync_internal.h"
+#include "pool/sync/internal.h"
 
 #include <fcntl.h>
 #include <string.h>
