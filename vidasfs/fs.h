@@ -83,6 +83,10 @@ struct vidas_fs {
 };
 extern struct vidas_fs vidas_fs;
 
+/* session.c: libfuse's session, vidas_fs.se, with the operations below; without any in a near half, which hands
+ * them on. 0 or -EIO. */
+int vidas_session_new(struct fuse_args *args);
+
 /* An attached container. Lives as long as a node of it, or a request, has it, and a little longer. Kept
  * (keep.h). */
 struct vidas_branch {
@@ -387,6 +391,16 @@ static inline struct vidas_handle *vidas_handle_of(const struct fuse_file_info *
 void vidas_handle_resume(struct vidas_handle *h);
 void vidas_dir_resume(struct vidas_dir *d);
 
+/*
+ * opened.c. new: the handle of an open as `fi` says; `generation`: not NULL if only a part of the file is in the
+ * pool. `fd` is the node's, in use by the caller. From here on the node keeps its descriptor: by handle it
+ * could not be opened again once it has lost its last name. Fills in `fi`, what the kernel is told, as tell
+ * does. free: when the kernel has none of it any more.
+ */
+int vidas_handle_new(struct vidas_node *n, int fd, struct fuse_file_info *fi,
+		     const uint64_t *generation, struct vidas_handle **out);
+void vidas_handle_tell(const struct vidas_handle *h, struct fuse_file_info *fi);
+void vidas_handle_free(struct vidas_handle *h);
 /* The descriptor behind an open file, opened when first asked for; owned by the handle. */
 int vidas_handle_fd(struct vidas_handle *h);
 

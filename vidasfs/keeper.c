@@ -243,7 +243,7 @@ int vidas_keeper_run(int (*work)(void *arg), void *arg, int argc, char **argv)
 		if (haste >= HASTE_OVER)
 			why = "workers crash again and again";
 		else if (!vidas_channel_resends())
-			why = "this kernel, older than 6.9, sends no request again";
+			why = "the kernel that has the mount sends no request again, as Linux does from 6.9 on";
 		else
 			why = NULL;
 		if (why && vidas_is_far()) {
