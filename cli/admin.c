@@ -148,6 +148,7 @@ int cli_status(struct cli *cli, int argc, char **argv)
 	err = status_get(cli, &status);
 	if (err)
 		return err;
+	cli_guests_add(cli, status);
 	if (cli->json) {
 		print_json(status);
 	} else {
@@ -158,6 +159,7 @@ int cli_status(struct cli *cli, int argc, char **argv)
 		       text_of(pool, "path"), number_of(pool, "used") >> 20,
 		       number_of(pool, "size") >> 20);
 		print_domains(status);
+		cli_guests_print(status);
 		print_containers(status);
 	}
 	json_decref(status);
@@ -176,12 +178,8 @@ int cli_domain(struct cli *cli, int argc, char **argv)
 	if (cli_parse_domain(argv[1], &id) < 0 || id == 0)
 		return cli_usage("domain", "'%s' is not a domain's id (1 to 32767)", argv[1]);
 	if (argc == 4 && strcmp(argv[0], "add") == 0 && strcmp(argv[2], "--uid") == 0) {
-		char *end;
-		unsigned long value = strtoul(argv[3], &end, 10);
-
-		if (end == argv[3] || *end || value > UINT32_MAX - 1)
+		if (vidas_number(argv[3], UINT32_MAX - 1, &uid) < 0)
 			return cli_usage("domain", "'%s' is not a user id", argv[3]);
-		uid = (vidas_domain_id)value;
 	} else if (argc != 2) {
 		return cli_usage("domain", "does not understand '%s'", argv[2]);
 	}

@@ -32,11 +32,17 @@ int cli_fail(int err, const char *fmt, ...) __attribute__((format(printf, 2, 3))
 /* Wrong usage of a verb: says so and how to get help; returns 2. */
 int cli_usage(const char *verb, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* Where vidasd is: --socket, the environment, the usual place. */
+const char *cli_address(const struct cli *cli);
 /* Connects once; 0, or an exit status after having said why not. */
 int cli_connect(struct cli *cli);
 
 /* A number, whole and in range; a list "2,3:ro". -EINVAL. */
 int cli_parse_domain(const char *text, vidas_domain_id *out);
+
+/* guests.c: the guests that vidas-gate serves, for the status: adds "guests" to it, if there are any; prints those. */
+void cli_guests_add(struct cli *cli, json_t *status);
+void cli_guests_print(json_t *status);
 
 int cli_status(struct cli *cli, int argc, char **argv);
 int cli_domain(struct cli *cli, int argc, char **argv);

@@ -110,15 +110,20 @@ int cli_usage(const char *verb, const char *fmt, ...)
 	return 2;
 }
 
-int cli_connect(struct cli *cli)
+const char *cli_address(const struct cli *cli)
 {
 	const char *address = cli->socket ? cli->socket : getenv("VIDAS_SOCKET");
+
+	return address ? address : "/run/vidas/vidasd.sock";
+}
+
+int cli_connect(struct cli *cli)
+{
+	const char *address = cli_address(cli);
 	int err;
 
 	if (cli->v)
 		return 0;
-	if (!address)
-		address = "/run/vidas/vidasd.sock";
 	err = vidas_open(address, &cli->v);
 	if (err == -ENOENT || err == -ECONNREFUSED)
 		return cli_fail(
@@ -130,15 +135,7 @@ int cli_connect(struct cli *cli)
 
 int cli_parse_domain(const char *text, vidas_domain_id *out)
 {
-	char *end;
-	unsigned long id;
-
-	errno = 0;
-	id = strtoul(text, &end, 10);
-	if (errno || end == text || *end || *text == '-' || *text == '+' || id > 0x7fff)
-		return -EINVAL;
-	*out = (vidas_domain_id)id;
-	return 0;
+	return vidas_number(text, 0x7fff, out);
 }
 
 int main(int argc, char **argv)

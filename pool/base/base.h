@@ -57,6 +57,9 @@ bool vidas_name_ok(const char *name, size_t bytes);
  * component, each component <= 255 bytes, the whole <= 4095? "" (the container) is one. */
 bool vidas_path_ok(const char *path, size_t bytes);
 
+/* A whole decimal number, at most `max`, without sign or blanks: 0, -EINVAL. */
+int vidas_number(const char *text, uint32_t max, uint32_t *out);
+
 /* Reads or writes all; retries EINTR and short transfers. Reading returns the count (short at the
  * end of the file), writing 0; or -errno. */
 #include <sys/types.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "pool/base/base.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define COMPONENT_MAX  255
@@ -40,4 +41,19 @@ bool vidas_path_ok(const char *path, size_t bytes)
 			return true;
 		path = slash + 1;
 	}
+}
+
+int vidas_number(const char *text, uint32_t max, uint32_t *out)
+{
+	unsigned long n;
+	char *end;
+
+	if (text[0] < '0' || text[0] > '9')
+		return -EINVAL;
+	errno = 0;
+	n = strtoul(text, &end, 10);
+	if (errno || *end || n > max)
+		return -EINVAL;
+	*out = (uint32_t)n;
+	return 0;
 }

@@ -24,12 +24,18 @@ helper 1
 same "" "$(ask 1 open l rw "$a/large")"
 same 5 "$(ask 1 write l 2000000 WRITE)"
 same 5 "$(ask 1 write l 2000000 wrote)"
-same wrote "$(tail -c +2000001 "$b/large" | head -c 5)"
+same wrote "$(head -c 2000005 "$b/large" | tail -c 5)"
 same wrote "$(ask 1 read l 2000000 5)"
 truncate -s 2000003 "$b/large"
 same wro "$(ask 1 read l 2000000 5)"
 same 2000003 "$(ask 1 size l)"
 helper_end 1
+
+# What the gate has counted: this mount alone, through which all of that went.
+guest() { admin --json status | python3 -c "import json, sys; print([g for g in json.load(sys.stdin)['guests'] if g['domain'] == $1][0]['$2'])"; }
+same 1 "$(guest 1 mounts)"
+[ "$(guest 1 fs_requests)" -ge 20 ] && [ "$(guest 2 shares)" -ge 1 ] && [ "$(guest 2 payload_out)" -ge 5000 ] || fail "$(admin status)"
+admin status | grep -q "^domain 1 comes by a gate: .* 1 mount(s)" || fail "$(admin status)"
 
 agent=$(pgrep -f "vidas-agent --socket $VIDAS_TMP/xen1/agent")
 gate=$(pgrep -o -f "vidas-gate .*--domain 1 ")

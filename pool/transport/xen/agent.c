@@ -383,7 +383,8 @@ static int options(struct agent *a, int argc, char **argv, const char **socket, 
 			*socket = optarg;
 			break;
 		case 'u':
-			*uid = (uid_t)strtoul(optarg, NULL, 10);
+			if (vidas_number(optarg, UINT32_MAX - 1, uid) < 0)
+				return -EINVAL;
 			break;
 		case 'l':
 			a->link = optarg;

@@ -46,17 +46,6 @@ static void usage(FILE *to)
 		CAP_PAGES_DEFAULT / 256);
 }
 
-static int number(const char *text, uint32_t max, uint32_t *out)
-{
-	char *end;
-	unsigned long n = strtoul(text, &end, 10);
-
-	if (!*text || *end || n > max || text[0] == '-')
-		return -EINVAL;
-	*out = (uint32_t)n;
-	return 0;
-}
-
 static int option(int c)
 {
 	uint32_t n;
@@ -66,7 +55,7 @@ static int option(int c)
 		gate.run_dir = optarg;
 		return 0;
 	case 'c':
-		if (number(optarg, 1u << 20, &n) < 0)
+		if (vidas_number(optarg, 1u << 20, &n) < 0)
 			return -EINVAL;
 		gate.cap_pages = n * 256u;
 		return 0;
@@ -74,7 +63,7 @@ static int option(int c)
 		gate.link = optarg;
 		return 0;
 	case 'd':
-		return number(optarg, UINT32_MAX, &gate.domain);
+		return vidas_number(optarg, UINT32_MAX, &gate.domain);
 	case 'f':
 		gate.vidasfs = optarg;
 		return 0;
@@ -83,9 +72,9 @@ static int option(int c)
 		vidas_log_threshold(VIDAS_LOG_DEBUG);
 		return 0;
 	case 'g':
-		return number(optarg, UINT16_MAX, &gate.guest);
+		return vidas_number(optarg, UINT16_MAX, &gate.guest);
 	case 'G':
-		if (number(optarg, INT32_MAX, &n) < 0)
+		if (vidas_number(optarg, INT32_MAX, &n) < 0)
 			return -EINVAL;
 		gate.grants_fd = (int)n;
 		return 0;

@@ -13,6 +13,7 @@
 
 #include "pool/base/base.h"
 #include "pool/transport/local/local.h"
+#include "pool/transport/xen/counts.h"
 #include "pool/transport/xen/gate.h"
 
 #define HELLO_US (INT64_C(10) * 1000 * 1000)
@@ -28,6 +29,9 @@ struct guest {
 	uint64_t shares;  /* their numbers */
 	unsigned fars;
 	bool greeted;
+	uint64_t requests, fs_requests;
+	struct vidas_counts *counts;
+	int counts_fd; /* -1: they cannot be shown */
 };
 
 struct guest_lane {
@@ -199,6 +203,16 @@ static int hello_came(struct guest *g, const struct vidas_frame *f)
 	return err;
 }
 
+static void request_came(struct guest *g, struct vidas_mux_lane *lane, const struct vidas_frame *f)
+{
+	if (lane->raw)
+		vidas_gate_request(&((struct guest_lane *)lane->user)->asked, f);
+	if (lane->raw)
+		g->requests++;
+	else
+		g->fs_requests++;
+}
+
 static int guest_link_frame(struct vidas_mux *m, struct vidas_mux_lane *lane, struct vidas_frame *f)
 {
 	struct guest *g = guest_of(m);
@@ -222,10 +236,10 @@ static int guest_link_frame(struct vidas_mux *m, struct vidas_mux_lane *lane, st
 	case VIDAS_FRAME_MESSAGE:
 		if (!m->lane[f->lane])
 			return vidas_fail(-EBADMSG, "it sends on lane %u, which is none", f->lane);
-		if (lane && lane->raw)
-			vidas_gate_request(&((struct guest_lane *)lane->user)->asked, f);
-		if (lane)
+		if (lane) {
+			request_came(g, lane, f);
 			vidas_mux_lane_send(m, lane, f);
+		}
 		return 0;
 	default:
 		return vidas_fail(-EBADMSG, "frames of type %u are not for a gate", f->type);
@@ -262,6 +276,31 @@ static const struct vidas_mux_ops guest_ops = {
 	.lane_end = guest_lane_end,
 };
 
+static void count(_Atomic uint64_t *where, uint64_t n)
+{
+	atomic_store_explicit(where, n, memory_order_relaxed);
+}
+
+static void counts_show(struct guest *g)
+{
+	const struct vidas_granted granted = vidas_link_granted(g->mux.link);
+	struct vidas_counts *c = g->counts;
+
+	if (g->counts_fd < 0)
+		return;
+	count(&c->frames_in, g->mux.frames_in);
+	count(&c->frames_out, g->mux.frames_out);
+	count(&c->payload_in, g->mux.payload_in);
+	count(&c->payload_out, g->mux.payload_out);
+	count(&c->requests, g->requests);
+	count(&c->fs_requests, g->fs_requests);
+	count(&c->shares, g->mux.shares);
+	count(&c->pages_granted, granted.pages);
+	count(&c->pages_held, granted.held);
+	count(&c->lanes, g->mux.lanes_open);
+	count(&c->mounts, g->fars);
+}
+
 int vidas_gate_serve(struct vidas_gate *gate, vidas_domain_id domain, struct vidas_link *link)
 {
 	struct guest *g = calloc(1, sizeof(*g));
@@ -276,9 +315,14 @@ int vidas_gate_serve(struct vidas_gate *gate, vidas_domain_id domain, struct vid
 	g->domain = domain;
 	g->mux = (struct vidas_mux){ .link = link, .ops = &guest_ops, .arg = g };
 	snprintf(g->socket, sizeof(g->socket), "%s/domains/%u/sock", gate->run_dir, domain);
+	g->counts_fd = vidas_counts_open(gate->run_dir, domain, gate->guest, &g->counts);
+	if (g->counts_fd < 0)
+		vidas_log(VIDAS_LOG_WARNING, "domain %u: `vidas status` will not show it: %s",
+			  domain, vidas_fail_text());
 	while (!err && !gate->stop) {
 		err = vidas_mux_turn(&g->mux, NULL, 0, TURN_MS);
 		fars_reap(g);
+		counts_show(g);
 		if (!err && !g->greeted && !vidas_remaining_us(hello_us))
 			err = vidas_fail(-ETIMEDOUT, "its agent says nothing");
 	}
@@ -286,6 +330,7 @@ int vidas_gate_serve(struct vidas_gate *gate, vidas_domain_id domain, struct vid
 		  "domain %u: link ends after %llu frames in, %llu out, %llu shares", domain,
 		  (unsigned long long)g->mux.frames_in, (unsigned long long)g->mux.frames_out,
 		  (unsigned long long)g->mux.shares);
+	vidas_counts_close(gate->run_dir, g->counts, g->counts_fd);
 	vidas_mux_end(&g->mux);
 	free(g);
 	return err;

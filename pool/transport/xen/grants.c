@@ -29,6 +29,7 @@ struct vidas_grants {
 	struct granted *shares; /* by id */
 	unsigned busy;		/* of them, released */
 	bool told;		/* of what is refused; until something is granted again */
+	struct vidas_granted so_far;
 };
 
 int vidas_grants_device(uint32_t domid, uint32_t cap_pages, int *fd)
@@ -141,6 +142,8 @@ int vidas_grants_make(struct vidas_grants *g, const struct vidas_share *share,
 		return refused(g, grant.error ? grant.error : EIO, pages);
 	}
 	g->told = false;
+	g->so_far.pages += pages;
+	g->so_far.held += pages;
 	HASH_ADD(hh, g->shares, id, sizeof(s->id), s);
 	*refs = s->refs;
 	return 0;
@@ -150,9 +153,15 @@ static bool share_back(struct vidas_grants *g, struct granted *s)
 {
 	if (refs_back(g, s->refs, s->pages))
 		return false;
+	g->so_far.held -= s->pages;
 	HASH_DEL(g->shares, s);
 	free(s);
 	return true;
+}
+
+struct vidas_granted vidas_grants_so_far(const struct vidas_grants *g)
+{
+	return g->so_far;
 }
 
 void vidas_grants_release(struct vidas_grants *g, uint64_t id)

@@ -10,6 +10,11 @@
 
 struct vidas_grants;
 
+struct vidas_granted {
+	uint64_t pages; /* each time one is granted */
+	uint64_t held;	/* now; also those that the guest does not give back */
+};
+
 /* The device, for one guest alone from now on, which is granted at most `cap_pages` at once (0: no
  * limit but Xen's). -EOPNOTSUPP there is none; with words. */
 int vidas_grants_device(uint32_t domid, uint32_t cap_pages, int *fd);
@@ -28,6 +33,8 @@ int vidas_grants_make(struct vidas_grants *g, const struct vidas_share *share,
 		      const uint32_t **refs);
 /* Takes it back, or tries again later (retry) if it is still mapped. */
 void vidas_grants_release(struct vidas_grants *g, uint64_t id);
+/* What there was so far. */
+struct vidas_granted vidas_grants_so_far(const struct vidas_grants *g);
 /* From time to time: what was busy. */
 void vidas_grants_retry(struct vidas_grants *g);
 

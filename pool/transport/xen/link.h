@@ -13,6 +13,7 @@
 #include <poll.h>
 
 #include "pool/transport/xen/frame.h"
+#include "pool/transport/xen/grants.h"
 
 struct vidas_link;
 
@@ -25,6 +26,7 @@ struct vidas_link_ops {
 	int (*send)(struct vidas_link *l, struct vidas_frame *f);
 	int (*recv)(struct vidas_link *l, void *buf, struct vidas_frame *f);
 	void (*release)(struct vidas_link *l, uint64_t id);
+	struct vidas_granted (*granted)(const struct vidas_link *l);
 };
 
 struct vidas_link {
@@ -77,6 +79,12 @@ static inline int vidas_link_recv(struct vidas_link *l, void *buf, struct vidas_
 static inline void vidas_link_release(struct vidas_link *l, uint64_t id)
 {
 	l->ops->release(l, id);
+}
+
+/* At the gate: how much was, and is, handed over by grants. */
+static inline struct vidas_granted vidas_link_granted(const struct vidas_link *l)
+{
+	return l->ops->granted(l);
 }
 
 /* link_socket.c: a connected channel, which the link then owns. */

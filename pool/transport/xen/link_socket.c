@@ -114,6 +114,12 @@ static void socket_release(struct vidas_link *l, uint64_t id)
 	(void)id;
 }
 
+static struct vidas_granted socket_granted(const struct vidas_link *l)
+{
+	(void)l;
+	return (struct vidas_granted){ 0 };
+}
+
 static const struct vidas_link_ops socket_ops = {
 	.close = socket_close,
 	.fd = socket_fd,
@@ -123,6 +129,7 @@ static const struct vidas_link_ops socket_ops = {
 	.send = socket_send,
 	.recv = socket_recv,
 	.release = socket_release,
+	.granted = socket_granted,
 };
 
 int vidas_link_socket(struct vidas_channel *ch, struct vidas_link **out)

@@ -328,6 +328,13 @@ static void vchan_release(struct vidas_link *l, uint64_t id)
 		vidas_grants_release(vchan(l)->grants, id);
 }
 
+static struct vidas_granted vchan_granted(const struct vidas_link *l)
+{
+	const struct vchan_link *v = vchan_const(l);
+
+	return v->grants ? vidas_grants_so_far(v->grants) : (struct vidas_granted){ 0 };
+}
+
 static const struct vidas_link_ops vchan_ops = {
 	.close = vchan_close,
 	.fd = vchan_fd,
@@ -337,6 +344,7 @@ static const struct vidas_link_ops vchan_ops = {
 	.send = vchan_send,
 	.recv = vchan_recv,
 	.release = vchan_release,
+	.granted = vchan_granted,
 };
 
 static struct vchan_link *vchan_new(void)

@@ -50,6 +50,7 @@ int vidas_mux_lane_new(struct vidas_mux *m, uint32_t number, struct vidas_channe
 	lane->ch = ch;
 	vidas_mux_lane_state(lane, VIDAS_LANE_NEW);
 	m->lane[number] = lane;
+	m->lanes_open++;
 	if (m->lanes <= number)
 		m->lanes = number + 1;
 	*out = lane;
@@ -82,6 +83,7 @@ static void lane_free(struct vidas_mux *m, struct vidas_mux_lane *lane)
 {
 	lane_shut(m, lane);
 	m->lane[lane->number] = NULL;
+	m->lanes_open--;
 	while (m->lanes && !m->lane[m->lanes - 1])
 		m->lanes--;
 	free(lane);
@@ -90,6 +92,7 @@ static void lane_free(struct vidas_mux *m, struct vidas_mux_lane *lane)
 int vidas_mux_link_send(struct vidas_mux *m, struct vidas_frame *f)
 {
 	m->frames_out++;
+	m->payload_out += f->payload_bytes;
 	m->shares += f->shares;
 	return vidas_link_send(m->link, f);
 }
@@ -240,6 +243,7 @@ static int link_frame(struct vidas_mux *m, struct vidas_frame *f)
 	struct vidas_mux_lane *lane = f->lane ? m->lane[f->lane] : NULL;
 
 	m->frames_in++;
+	m->payload_in += f->payload_bytes;
 	m->shares += f->shares;
 	if (f->type == VIDAS_FRAME_CLOSE) {
 		if (!lane || lane->state == VIDAS_LANE_NEW || lane->state == VIDAS_LANE_DRAINING)

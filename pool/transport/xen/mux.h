@@ -70,6 +70,8 @@ struct vidas_mux {
 	int64_t look_until_us;
 	uint64_t moved;				/* frames when we last began to look */
 	uint64_t frames_in, frames_out, shares; /* over the link */
+	uint64_t payload_in, payload_out;
+	uint64_t lanes_open; /* now */
 	struct vidas_frame_buffer buffer;
 };
 
