@@ -56,6 +56,9 @@ if mount -t overlay -o "lowerdir=/usr/sbin,upperdir=$VIDAS_TMP/up,workdir=$VIDAS
 	rm "$v/null"
 	refuses any grep -E 'nosuid|nodev' <(findmnt -no OPTIONS "$v")
 	umount "$v"
+	mount -t vidas vidas:one "$v" -o "$opts,allow_suid,allow_dev" -o nosuid
+	same nosuid "$(findmnt -no OPTIONS "$v" | grep -oE 'nosuid|nodev')"
+	umount "$v"
 	umount -l /usr/sbin
 else
 	echo "no overlayfs over $VIDAS_TMP: mount(8) itself was not tried"
