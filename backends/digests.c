@@ -25,6 +25,93 @@ struct vidas_digests {
 	struct object *objects;
 };
 
+/* One content --------------------------------------------------------------------------------- */
+
+struct vidas_digest {
+	XXH3_state_t block, whole;
+	uint64_t in_block; /* bytes */
+};
+
+static void whole_feed(XXH3_state_t *whole, XXH128_hash_t block)
+{
+	XXH128_canonical_t canonical;
+
+	XXH128_canonicalFromHash(&canonical, block);
+	XXH3_128bits_update(whole, &canonical, sizeof(canonical));
+}
+
+static void whole_end(const XXH3_state_t *whole, uint8_t out[VIDAS_BACKEND_DIGEST_BYTES])
+{
+	XXH128_canonical_t canonical;
+
+	XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(whole));
+	memcpy(out, &canonical, sizeof(canonical));
+}
+
+void vidas_digest_of_blocks(const XXH128_hash_t *block, size_t blocks,
+			    uint8_t out[VIDAS_BACKEND_DIGEST_BYTES])
+{
+	XXH3_state_t whole;
+
+	XXH3_INITSTATE(&whole);
+	XXH3_128bits_reset(&whole);
+	for (size_t i = 0; i < blocks; i++)
+		whole_feed(&whole, block[i]);
+	whole_end(&whole, out);
+}
+
+int vidas_digest_begin(struct vidas_digest **out)
+{
+	struct vidas_digest *d = NULL;
+
+	/* The states are aligned for vector instructions. */
+	if (posix_memalign((void **)&d, _Alignof(struct vidas_digest), sizeof(*d)))
+		return -ENOMEM;
+	XXH3_INITSTATE(&d->block);
+	XXH3_INITSTATE(&d->whole);
+	XXH3_128bits_reset(&d->block);
+	XXH3_128bits_reset(&d->whole);
+	d->in_block = 0;
+	*out = d;
+	return 0;
+}
+
+static void block_end(struct vidas_digest *d)
+{
+	whole_feed(&d->whole, XXH3_128bits_digest(&d->block));
+	XXH3_128bits_reset(&d->block);
+	d->in_block = 0;
+}
+
+void vidas_digest_feed(struct vidas_digest *d, const void *ptr, size_t size)
+{
+	const char *at = ptr;
+
+	while (size) {
+		uint64_t room = VIDAS_DIGESTS_BLOCK - d->in_block;
+		size_t some = size < room ? size : (size_t)room;
+
+		XXH3_128bits_update(&d->block, at, some);
+		d->in_block += some;
+		at += some;
+		size -= some;
+		if (d->in_block == VIDAS_DIGESTS_BLOCK)
+			block_end(d);
+	}
+}
+
+void vidas_digest_end(struct vidas_digest *d, uint8_t *out)
+{
+	if (d && out) {
+		if (d->in_block)
+			block_end(d);
+		whole_end(&d->whole, out);
+	}
+	free(d);
+}
+
+/* What is remembered -------------------------------------------------------------------------- */
+
 int vidas_digests_new(uint64_t block_bytes, size_t blocks_max, struct vidas_digests **out)
 {
 	struct vidas_digests *d = calloc(1, sizeof(*d));
@@ -123,7 +210,7 @@ static bool is_of(const struct object *o, const struct vidas_backend_version *ve
 
 void vidas_digests_add(struct vidas_digests *d, const char *key,
 		       const struct vidas_backend_version *version, uint64_t size_bytes,
-		       size_t block, const XXH128_hash_t *digest)
+		       size_t first, size_t count, const XXH128_hash_t *digest)
 {
 	struct object *o;
 
@@ -133,8 +220,8 @@ void vidas_digests_add(struct vidas_digests *d, const char *key,
 		o = object_new(d, key, version, size_bytes, NULL);
 		replace(d, key, o);
 	}
-	if (o && block < o->blocks)
-		o->digest[block] = *digest;
+	for (size_t i = 0; o && i < count && first + i < o->blocks; i++)
+		o->digest[first + i] = digest[i];
 	pthread_mutex_unlock(&d->lock);
 }
 

@@ -16,6 +16,19 @@
 
 #include <vidas/backend.h>
 
+/* Blocks for that of a whole content, see VIDAS_BACKEND_DIGEST_BYTES. */
+#define VIDAS_DIGESTS_BLOCK ((uint64_t)VIDAS_BACKEND_DIGEST_BLOCK)
+
+/* The digest of a content by those of all its blocks, which are in order. */
+void vidas_digest_of_blocks(const XXH128_hash_t *block, size_t blocks,
+			    uint8_t out[VIDAS_BACKEND_DIGEST_BYTES]);
+
+/* The same of bytes that come piece by piece; -ENOMEM. End frees it, NULL allowed; `out` NULL: it is not wanted. */
+struct vidas_digest;
+int vidas_digest_begin(struct vidas_digest **out);
+void vidas_digest_feed(struct vidas_digest *d, const void *ptr, size_t size);
+void vidas_digest_end(struct vidas_digest *d, uint8_t *out);
+
 struct vidas_digests;
 
 /* At most `blocks_max` digests (16 bytes each); the objects unused for longest are forgotten first. */
@@ -30,10 +43,10 @@ size_t vidas_digests_blocks(const struct vidas_digests *d, uint64_t size_bytes);
 void vidas_digests_set(struct vidas_digests *d, const char *key,
 		       const struct vidas_backend_version *version, uint64_t size_bytes,
 		       const XXH128_hash_t *digest);
-/* Learns one block; what was known stays if it was of that version and size. */
+/* Learns blocks from `first` on; what was known stays if it was of that version and size. */
 void vidas_digests_add(struct vidas_digests *d, const char *key,
 		       const struct vidas_backend_version *version, uint64_t size_bytes,
-		       size_t block, const XXH128_hash_t *digest);
+		       size_t first, size_t count, const XXH128_hash_t *digest);
 void vidas_digests_forget(struct vidas_digests *d, const char *key);
 
 /* What is known of `key`: its version, size and digests [first, first + count), of which there are as

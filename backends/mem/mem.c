@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "backends/builtin.h"
+#include "backends/digests.h"
 #include "backends/mem/nodes.h"
 
 #ifndef VIDAS_MEM_SCHEME
@@ -43,7 +44,7 @@ static int mem_open(const struct vidas_backend_host *host, const char *url,
 	}
 	*out = be;
 	*caps = VIDAS_BACKEND_CONDITIONAL | VIDAS_BACKEND_RANGED_PUT | VIDAS_BACKEND_DIRECTORIES |
-		VIDAS_BACKEND_SYMLINKS | VIDAS_BACKEND_ATTRIBUTES;
+		VIDAS_BACKEND_SYMLINKS | VIDAS_BACKEND_ATTRIBUTES | VIDAS_BACKEND_DIGESTS;
 	return 0;
 }
 
@@ -109,6 +110,19 @@ static void iov_copy(uint8_t *to, const struct iovec *iov, int iovcnt)
 			memcpy(to, iov[i].iov_base, iov[i].iov_len);
 }
 
+/* Of our own copy: the pool's memory is read once. */
+static int digest_copy(const uint8_t *bytes, size_t size, uint8_t *out)
+{
+	struct vidas_digest *d;
+	int err = vidas_digest_begin(&d);
+
+	if (err)
+		return err;
+	vidas_digest_feed(d, bytes, size);
+	vidas_digest_end(d, out);
+	return 0;
+}
+
 static int mem_put(struct vidas_backend *be, const char *key, const struct vidas_backend_put *put,
 		   struct vidas_backend_version *now)
 {
@@ -120,6 +134,11 @@ static int mem_put(struct vidas_backend *be, const char *key, const struct vidas
 		return vidas_backend_error(be->host, -ENOSPC, "no memory for %llu bytes",
 					   (unsigned long long)put->size_bytes);
 	iov_copy(bytes, put->iov, put->iovcnt);
+	err = put->digest ? digest_copy(bytes, put->size_bytes, put->digest) : 0;
+	if (err) {
+		free(bytes);
+		return err;
+	}
 	n = vidas_mem_new(key, VIDAS_BACKEND_FILE, bytes, put->size_bytes);
 	if (!n)
 		return -ENOMEM;

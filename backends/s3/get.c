@@ -17,7 +17,8 @@ struct fetch {
 	struct vidas_backend_version version; /* that all of it must have; size 0 not known yet */
 	ssize_t total;
 	bool ended;
-	XXH128_hash_t digest[WINDOW]; /* of the ranges of a window, where they are blocks */
+	uint64_t first;	       /* offset of the window */
+	XXH128_hash_t *digest; /* of a window's blocks, or NULL: it does not begin with one */
 };
 
 uint64_t vidas_s3_iov_bytes(const struct iovec *iov, int iovcnt)
@@ -29,7 +30,7 @@ uint64_t vidas_s3_iov_bytes(const struct iovec *iov, int iovcnt)
 	return size;
 }
 
-static int range_new(struct fetch *f, size_t n, uint64_t bytes, struct s3_request **out)
+static int range_new(struct fetch *f, uint64_t bytes, struct s3_request **out)
 {
 	char etag[64];
 	struct s3_request *r;
@@ -46,8 +47,8 @@ static int range_new(struct fetch *f, size_t n, uint64_t bytes, struct s3_reques
 	r->sink_offset = f->offset;
 	r->accept = 416;
 	r->hash = f->be->etag_is_md5 && f->offset == 0 && bytes == f->left;
-	if (f->offset % f->be->config.part_bytes == 0)
-		r->digest = &f->digest[n];
+	if (f->digest)
+		r->digest = &f->digest[(f->offset - f->first) / VIDAS_DIGESTS_BLOCK];
 	vidas_s3_cursor_skip(&f->at, bytes);
 	f->offset += bytes;
 	f->left -= bytes;
@@ -57,15 +58,19 @@ static int range_new(struct fetch *f, size_t n, uint64_t bytes, struct s3_reques
 	return err;
 }
 
-/* A whole block of a large object need not be sent again if it is put back as it came. */
+/* Whole blocks of a large object need not be sent again if they are put back as they came. */
 static void range_remember(struct fetch *f, const struct s3_request *r)
 {
-	uint64_t block = f->be->config.part_bytes, end = r->sink_offset + r->reply.received;
+	uint64_t end = r->sink_offset + r->reply.received;
+	size_t n = r->reply.digests;
 
-	if (r->digest && r->reply.ranged && r->reply.digests == 1 && r->reply.whole > 2 * block &&
-	    (r->reply.received == block || end == r->reply.whole))
+	if (!r->digest || !r->reply.ranged || r->reply.whole <= 2 * f->be->config.part_bytes)
+		return;
+	if (n && r->reply.received % VIDAS_DIGESTS_BLOCK && end != r->reply.whole)
+		n--; /* a part of a block */
+	if (n)
 		vidas_digests_add(f->be->sent, f->key, &r->reply.st.version, r->reply.whole,
-				  (size_t)(r->sink_offset / block), r->digest);
+				  (size_t)(r->sink_offset / VIDAS_DIGESTS_BLOCK), n, r->digest);
 }
 
 /* -EAGAIN: the key was replaced meanwhile. */
@@ -100,16 +105,30 @@ static int range_take(struct fetch *f, struct s3_request *r)
 	return 0;
 }
 
+/* Without memory for digests nothing is remembered. */
+static void window_begin(struct fetch *f)
+{
+	uint64_t most = WINDOW * f->be->config.part_bytes;
+
+	f->first = f->offset;
+	f->digest = NULL;
+	if (f->offset % VIDAS_DIGESTS_BLOCK == 0)
+		f->digest =
+			calloc(vidas_digests_blocks(f->be->sent, f->left < most ? f->left : most),
+			       sizeof(*f->digest));
+}
+
 static int window_get(struct fetch *f)
 {
 	struct s3_request *r[WINDOW];
 	size_t n = 0;
 	int err = 0;
 
+	window_begin(f);
 	while (!err && f->left && n < WINDOW) {
 		uint64_t part = f->be->config.part_bytes;
 
-		err = range_new(f, n, f->left < part ? f->left : part, &r[n]);
+		err = range_new(f, f->left < part ? f->left : part, &r[n]);
 		n += !err;
 	}
 	if (!err)
@@ -118,6 +137,7 @@ static int window_get(struct fetch *f)
 		err = range_take(f, r[i]);
 	while (n)
 		vidas_s3_request_free(r[--n]);
+	free(f->digest);
 	return err;
 }
 

@@ -2,11 +2,12 @@
 /* What is computed of bytes while they pass, of the one copy of them that was sent or came. */
 #include "backends/s3/s3.h"
 
+#include <errno.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 
-void vidas_s3_hash_begin(struct s3_request *r)
+int vidas_s3_hash_begin(struct s3_request *r)
 {
 	if (r->hash) {
 		r->md = EVP_MD_CTX_new();
@@ -16,42 +17,42 @@ void vidas_s3_hash_begin(struct s3_request *r)
 			r->md = NULL;
 		}
 	}
-	r->reply.digests = 0;
 	r->digested = 0;
 	r->xxh = r->digest ? XXH3_createState() : NULL;
+	if (r->digest && !r->xxh)
+		return -ENOMEM;
 	if (r->xxh)
 		XXH3_128bits_reset(r->xxh);
+	return 0;
 }
 
 bool vidas_s3_hash_again(struct s3_request *r)
 {
-	r->reply.digests = 0;
 	r->digested = 0;
 	if (r->xxh)
 		XXH3_128bits_reset(r->xxh);
 	return !r->md || EVP_DigestInit_ex(r->md, EVP_md5(), NULL) == 1;
 }
 
+/* The block of the last byte that was fed. The reply is no place to count them: it begins anew with its headers. */
 static void block_end(struct s3_request *r)
 {
-	r->digest[r->reply.digests++] = XXH3_128bits_digest(r->xxh);
+	r->digest[(r->digested - 1) / VIDAS_DIGESTS_BLOCK] = XXH3_128bits_digest(r->xxh);
 	XXH3_128bits_reset(r->xxh);
 }
 
 /* Never more blocks than there were asked for: on_write() ends what is longer. */
 static void blocks_feed(struct s3_request *r, const char *data, size_t size)
 {
-	uint64_t block = r->be->config.part_bytes;
-
 	while (size) {
-		uint64_t room = block - r->digested % block;
+		uint64_t room = VIDAS_DIGESTS_BLOCK - r->digested % VIDAS_DIGESTS_BLOCK;
 		size_t some = size < room ? size : (size_t)room;
 
 		XXH3_128bits_update(r->xxh, data, some);
 		r->digested += some;
 		data += some;
 		size -= some;
-		if (r->digested % block == 0)
+		if (r->digested % VIDAS_DIGESTS_BLOCK == 0)
 			block_end(r);
 	}
 }
@@ -75,8 +76,9 @@ void vidas_s3_hash_end(struct s3_request *r)
 		r->md = NULL;
 	}
 	if (r->xxh) {
-		if (r->digested % r->be->config.part_bytes)
+		if (r->digested % VIDAS_DIGESTS_BLOCK)
 			block_end(r);
+		r->reply.digests = vidas_digests_blocks(r->be->sent, r->digested);
 		XXH3_freeState(r->xxh);
 		r->xxh = NULL;
 	}

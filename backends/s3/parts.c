@@ -35,8 +35,8 @@ static bool block_same(struct sending *s, size_t block, uint64_t bytes)
 {
 	XXH128_hash_t there;
 
-	s->digest[block] = vidas_digests_of(s->put->iov, s->put->iovcnt,
-					    block * s->u.be->config.part_bytes, bytes);
+	s->digest[block] =
+		vidas_digests_of(s->put->iov, s->put->iovcnt, block * VIDAS_DIGESTS_BLOCK, bytes);
 	return vidas_digests_get(s->u.be->sent, s->key, NULL, NULL, block, 1, &there) == 1 &&
 	       XXH128_isEqual(there, s->digest[block]);
 }
@@ -44,7 +44,7 @@ static bool block_same(struct sending *s, size_t block, uint64_t bytes)
 /* The last block of either may be short: then both must be. */
 static bool part_same(struct sending *s, uint64_t bytes)
 {
-	uint64_t block_bytes = s->u.be->config.part_bytes, end = s->offset + bytes;
+	uint64_t block_bytes = VIDAS_DIGESTS_BLOCK, end = s->offset + bytes;
 
 	if (!s->reuse || end > s->before_bytes || (end % block_bytes && end != s->before_bytes))
 		return false;
@@ -69,7 +69,7 @@ static int part_new(struct sending *s, unsigned number, struct s3_request **out)
 	} else {
 		err = vidas_s3_upload_part(&s->u, number, &s->cursor, bytes, out);
 		if (!err)
-			(*out)->digest = &s->digest[s->offset / s->u.be->config.part_bytes];
+			(*out)->digest = &s->digest[s->offset / VIDAS_DIGESTS_BLOCK];
 		if (!err)
 			(*out)->moved = s->put->moved;
 	}
@@ -211,6 +211,8 @@ int vidas_s3_parts_put(struct vidas_backend *be, const char *key,
 		vidas_digests_forget(be->sent, key);
 	else
 		vidas_digests_set(be->sent, key, now, put->size_bytes, s.digest);
+	if (!err && put->digest)
+		vidas_digest_of_blocks(s.digest, blocks, put->digest);
 	if (!err && s.copied_bytes)
 		vidas_s3_log(be, 7, "%s: %llu of %llu MiB were there already", key,
 			     (unsigned long long)s.copied_bytes >> 20,

@@ -102,10 +102,12 @@ static int whole_put(struct vidas_backend *be, const char *key, const struct vid
 		     const char *condition, struct vidas_backend_version *now)
 {
 	static const struct iovec nothing;
+	size_t blocks = put->digest ? vidas_digests_blocks(be->sent, put->size_bytes) : 0;
+	XXH128_hash_t *digest = blocks ? calloc(blocks, sizeof(*digest)) : NULL;
 	struct vidas_backend_stat st = { 0 };
 	char name[S3_NAME_BYTES];
 	struct s3_request *r = NULL;
-	int err = vidas_s3_name(be, key, false, name);
+	int err = blocks && !digest ? -ENOMEM : vidas_s3_name(be, key, false, name);
 
 	if (put->attrs)
 		st = *put->attrs;
@@ -119,6 +121,7 @@ static int whole_put(struct vidas_backend *be, const char *key, const struct vid
 	r->body = (struct s3_cursor){ .iov = put->iov, .left = put->iovcnt };
 	r->body_bytes = put->size_bytes;
 	r->moved = put->moved;
+	r->digest = digest;
 	r->hash = be->etag_is_md5 && (be->config.verify == S3_VERIFY_ALL ||
 				      put->size_bytes <= 2 * be->config.part_bytes);
 	err = vidas_s3_run(r);
@@ -128,8 +131,11 @@ static int whole_put(struct vidas_backend *be, const char *key, const struct vid
 		err = vidas_backend_error(be->host, -EIO, "%s: it arrived damaged", key);
 	if (!err && now)
 		*now = r->reply.st.version;
+	if (!err && put->digest)
+		vidas_digest_of_blocks(digest, blocks, put->digest);
 	err = refused(be, key, put, err);
 out:
+	free(digest);
 	vidas_s3_request_free(r);
 	return err;
 }

@@ -398,9 +398,10 @@ int vidas_s3_request_arm(struct s3_request *r)
 	err = url_set(r);
 	if (!err)
 		err = vidas_s3_sign(r);
+	if (!err)
+		err = vidas_s3_hash_begin(r);
 	if (err)
 		goto out;
-	vidas_s3_hash_begin(r);
 	if (r->copy)
 		vidas_s3_hash_feed(r, (const char *)r->copy, (size_t)r->body_bytes);
 	r->done_bytes = 0;

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DIGESTS_MAX (1u << 18) /* of blocks; 4 MiB, for 2 TiB of objects in blocks of 8 MiB */
+#define DIGESTS_MAX (1u << 21) /* of blocks; at most 32 MiB, for 2 TiB of objects */
 
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
 static CURLcode curl_ready = CURLE_FAILED_INIT;
@@ -118,7 +118,7 @@ static int s3_open(const struct vidas_backend_host *host, const char *url,
 					  .profile = be->config.profile };
 	err = vidas_s3_cred_open(host, &source, &be->cred);
 	if (!err)
-		err = vidas_digests_new(be->config.part_bytes, DIGESTS_MAX, &be->sent);
+		err = vidas_digests_new(VIDAS_DIGESTS_BLOCK, DIGESTS_MAX, &be->sent);
 	if (!err)
 		err = vidas_s3_engines_open(be);
 	if (err)
@@ -127,7 +127,7 @@ static int s3_open(const struct vidas_backend_host *host, const char *url,
 	err = vidas_s3_keeper_start(be);
 	if (err)
 		goto out;
-	*caps = VIDAS_BACKEND_DIRECTORIES;
+	*caps = VIDAS_BACKEND_DIRECTORIES | VIDAS_BACKEND_DIGESTS;
 	if (be->config.attrs)
 		*caps |= VIDAS_BACKEND_SYMLINKS | VIDAS_BACKEND_ATTRIBUTES;
 	if (be->conditions != S3_NO_CONDITIONS)

@@ -49,7 +49,7 @@ struct s3_config {
 	enum s3_auth auth;
 	bool list_old; /* ListObjects as it was: stores with auth=v2 may know no other */
 	enum s3_verify verify;
-	uint64_t part_bytes;   /* also the blocks whose digests are remembered */
+	uint64_t part_bytes;   /* whole MiB, as the blocks whose digests are remembered */
 	uint64_t single_bytes; /* that one PUT or COPY may have */
 	/* Where conditions do not hold when an upload is completed: larger puts go in parts, and the
 	 * condition is looked at just before. */
@@ -128,7 +128,7 @@ struct s3_reply {
 	bool foreign_hash; /* its ETag is no MD5, as of keys from a KMS */
 	uint64_t received; /* bytes that went to the sink */
 	uint8_t md5[16];   /* of the bytes that were sent or received, if asked for */
-	size_t digests;	   /* how many of r->digest are there */
+	size_t digests;	   /* how many of r->digest are there; set at the end */
 	char *text;	   /* the answer, NUL-terminated, where it did not go to a sink */
 	size_t text_bytes, text_room;
 	struct curl_slist *keep;     /* headers to give again when metadata is replaced */
@@ -153,7 +153,7 @@ struct s3_request {
 	uint64_t sink_offset;
 	bool hash; /* reply.md5 is wanted */
 	XXH128_hash_t *
-		digest; /* wanted of each block (config.part_bytes) that is sent or comes; NULL no */
+		digest; /* wanted of each block (VIDAS_DIGESTS_BLOCK) that is sent or comes; NULL no */
 	bool keep;	/* reply.keep is wanted */
 	_Atomic uint64_t *moved; /* of the put that this is part of, or NULL */
 	long accept;		 /* a status >= 300 that is no failure here: 404, 412, 416 */
@@ -206,8 +206,8 @@ const char *vidas_s3_request_said(const struct s3_request *r, const char *name);
 /* Fetches the keys and signs, unless auth=none. Makes r->copy of a small body. -EACCES no keys. */
 int vidas_s3_sign(struct s3_request *r);
 
-/* hash.c: reply.md5 and r->digest, from begin (or again, from the start) by feed to end. */
-void vidas_s3_hash_begin(struct s3_request *r);
+/* hash.c: reply.md5 and r->digest, from begin (or again, from the start) by feed to end. -ENOMEM. */
+int vidas_s3_hash_begin(struct s3_request *r);
 bool vidas_s3_hash_again(struct s3_request *r);
 void vidas_s3_hash_feed(struct s3_request *r, const char *data, size_t size);
 void vidas_s3_hash_end(struct s3_request *r);

@@ -49,7 +49,16 @@ enum vidas_backend_cap {
 	/* keeps mode, uid, gid and mtime given to put: those that `valid` of stat then names */
 	VIDAS_BACKEND_ATTRIBUTES = 1u << 4,
 	VIDAS_BACKEND_LINKS = 1u << 5, /* has link */
+	/* put tells the digest of what it has sent */
+	VIDAS_BACKEND_DIGESTS = 1u << 6
 };
+
+/*
+ * The digest of a content: XXH3 with 128 bits, in its canonical form, of the digests in that form of all its
+ * blocks, in order. The last block may be short; an empty content has none.
+ */
+#define VIDAS_BACKEND_DIGEST_BYTES 16u
+#define VIDAS_BACKEND_DIGEST_BLOCK (1u << 20)
 
 /* What tells one content of a key from another: an ETag, a change attribute. Opaque bytes. */
 struct vidas_backend_version {
@@ -94,6 +103,9 @@ struct vidas_backend_put {
 	/* If not NULL: bytes are added as they are sent, for who looks on; what is sent again is
 	 * taken back before. */
 	_Atomic uint64_t *moved;
+	/* If not NULL, and put has VIDAS_BACKEND_DIGESTS: where it leaves, when it returns 0, the digest
+	 * of the very bytes that the store has got. */
+	uint8_t *digest;
 };
 
 /* Everything about one more name of a file. */

@@ -3,7 +3,7 @@
  * Was a file changed since it was last agreed on? Its mtime and size tell, but for stores through a
  * mapping: where there may have been some, the digest of its bytes tells.
  *
- * The digest (XXH3, 128 bit) runs at the speed of memory. It tells apart what happens, not what an
+ * The digest (that of <vidas/backend.h>) runs at the speed of memory. It tells apart what happens, not what an
  * enemy makes up: a domain that forges a collision hides its own change from its own container.
  */
 #include "pool/sync/internal.h"
@@ -15,27 +15,25 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#include <xxhash.h>
+#include "backends/digests.h"
 
 #define FILE_PIECE_BYTES  (256u << 10) /* stays in the processor's cache */
 #define STORE_PIECE_BYTES (8u << 20)   /* a request each */
 
-_Static_assert(sizeof(XXH128_canonical_t) == SYNC_DIGEST_BYTES, "digest");
-
 /* Digests -------------------------------------------------------------------------------------- */
 
-static void digest_set(struct sync_digest *d, XXH128_hash_t hash)
+int sync_digest_bytes(const void *ptr, size_t size, struct sync_digest *out)
 {
-	XXH128_canonical_t canonical;
+	struct vidas_digest *d;
+	int err = vidas_digest_begin(&d);
 
-	XXH128_canonicalFromHash(&canonical, hash);
-	memcpy(d->bytes, &canonical, sizeof(d->bytes));
-	d->known = true;
-}
-
-void sync_digest_bytes(const void *ptr, size_t size, struct sync_digest *out)
-{
-	digest_set(out, XXH3_128bits(ptr, size));
+	out->known = false;
+	if (err)
+		return err;
+	vidas_digest_feed(d, ptr, size);
+	vidas_digest_end(d, out->bytes);
+	out->known = true;
+	return 0;
 }
 
 /* A file of the pool, or with `key` what the store has. */
@@ -59,28 +57,25 @@ static int digest_source(const struct source *from, uint64_t size, struct sync_t
 			 struct sync_digest *out)
 {
 	size_t room = from->key ? STORE_PIECE_BYTES : FILE_PIECE_BYTES;
-	XXH3_state_t *state = XXH3_createState();
 	uint8_t *buf = malloc(room);
+	struct vidas_digest *d = NULL;
 	uint64_t at = 0;
-	int err = 0;
+	int err = buf ? vidas_digest_begin(&d) : -ENOMEM;
 
 	out->known = false;
-	if (!state || !buf || XXH3_128bits_reset(state) != XXH_OK)
-		err = -ENOMEM;
 	while (!err && at < size) {
 		size_t n = size - at < room ? (size_t)(size - at) : room;
 		ssize_t got = source_read(from, buf, n, at);
 
-		if (got != (ssize_t)n)
+		if (got == (ssize_t)n)
+			vidas_digest_feed(d, buf, n);
+		else
 			err = got < 0 ? (int)got : -ESTALE;
-		else if (XXH3_128bits_update(state, buf, n) != XXH_OK)
-			err = -EINVAL;
 		at += n;
 		sync_turn_moved(turn);
 	}
-	if (!err)
-		digest_set(out, XXH3_128bits_digest(state));
-	XXH3_freeState(state);
+	vidas_digest_end(d, err ? NULL : out->bytes);
+	out->known = !err;
 	free(buf);
 	return err;
 }

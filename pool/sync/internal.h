@@ -3,7 +3,7 @@
  * What the files here share. sync.c: open, close, whose turn it is; tree.c: opening things in the
  * tree; known.c: records; change.c: what changed; import.c, fetch.c, partial.c and chunks.c (files in
  * chunks, see partial.h), prefetch.c, resident.c, update.c (a file), renew.c (a directory): from the
- * store; push.c, put.c, link.c, conflict.c, remove.c, batch.c, flush.c, owed.c: to the store; state.c,
+ * store; push.c, put.c, hold.c, link.c, conflict.c, remove.c, batch.c, flush.c, owed.c: to the store; state.c,
  * survey.c: states; progress.c: how far they are.
  *
  * Lock order: turn of a directory's inode, of a path, of a file's inode; then sync.lock. Of several paths
@@ -185,7 +185,7 @@ enum sync_record_flag {
 	SYNC_LINKED = 1u << 6
 };
 
-#define SYNC_DIGEST_BYTES 16u
+#define SYNC_DIGEST_BYTES VIDAS_BACKEND_DIGEST_BYTES
 
 struct sync_digest {
 	bool known;
@@ -257,7 +257,7 @@ bool sync_is_ours(struct vidas_sync *s, const char *path, const struct sync_reco
 
 /* What changed (change.c). ---------------------------------------------------------------- */
 
-void sync_digest_bytes(const void *ptr, size_t size, struct sync_digest *out);
+int sync_digest_bytes(const void *ptr, size_t size, struct sync_digest *out);
 /* Of the first `size` bytes of a file, or of what the store has; not known after an error, -ESTALE
  * there are less. `turn`: NULL or that of who waits for this. */
 int sync_digest_file(int fd, uint64_t size, struct sync_turn *turn, struct sync_digest *out);
@@ -317,6 +317,17 @@ int sync_update_file(struct vidas_sync *s, const char *path, uint64_t inode,
 int sync_root_is_there(struct vidas_sync *s);
 
 /* To the store. -------------------------------------------------------------------------------- */
+
+/*
+ * The first `size` bytes of a file, for one put (hold.c): of the file itself, which may be cut short meanwhile
+ * and then has zeros there; or, with `copy` and where they are at most 64 MiB, and all copies of this
+ * process 256 MiB, of a copy whose digest is then known.
+ */
+struct sync_held;
+int sync_hold(int fd, uint64_t size, struct sync_digest *copy, struct sync_held **out);
+const struct iovec *sync_held_bytes(const struct sync_held *h, int *count);
+bool sync_held_cut(const struct sync_held *h);
+void sync_release(struct sync_held *h); /* NULL allowed */
 
 /* A file; `look` is O_PATH, the caller has the turns on `path` and on `from`, see sync_link_turns(). */
 int sync_put_file(struct vidas_sync *s, const char *path, const char *from, int look,

@@ -16,7 +16,8 @@ struct known_image {
 	uint8_t version_size;
 	uint8_t handle_size;
 	uint8_t digest_size; /* 0: not known */
-	uint8_t spare[2];
+	uint8_t digest_kind; /* that of another kind is not known, either */
+	uint8_t spare;
 	int32_t handle_type;
 	uint32_t mode, uid, gid;
 	uint64_t inode, size, push_size;
@@ -24,6 +25,7 @@ struct known_image {
 	uint32_t mtime_ns, push_mtime_ns;
 };
 #define KNOWN_FORMAT 1
+#define DIGEST_KIND  1 /* that of <vidas/backend.h>; 0: XXH3 of all bytes at once */
 _Static_assert(sizeof(struct known_image) == 72, "layout");
 
 #define IMAGE_MAX (sizeof(struct known_image) + 62 + SYNC_HANDLE_MAX + SYNC_DIGEST_BYTES)
@@ -37,6 +39,7 @@ static size_t record_encode(const struct sync_record *rec, uint8_t out[static IM
 		.version_size = (uint8_t)rec->version.size,
 		.handle_size = (uint8_t)rec->handle_size,
 		.digest_size = rec->digest.known ? SYNC_DIGEST_BYTES : 0,
+		.digest_kind = DIGEST_KIND,
 		.handle_type = rec->handle_type,
 		.mode = rec->mode,
 		.uid = rec->uid,
@@ -83,7 +86,7 @@ static int record_decode(const uint8_t *in, size_t size, struct sync_record *rec
 		.uid = image.uid,
 		.gid = image.gid,
 		.version = { .size = image.version_size },
-		.digest = { .known = image.digest_size },
+		.digest = { .known = image.digest_size && image.digest_kind == DIGEST_KIND },
 		.push_size = image.push_size,
 		.push_mtime = { .tv_sec = image.push_mtime, .tv_nsec = image.push_mtime_ns },
 		.handle_type = image.handle_type,

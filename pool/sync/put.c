@@ -12,14 +12,8 @@
 
 #include "pool/wire/wire.h"
 
-#define ZERO_BYTES   (64u << 20) /* read for holes, so that reading them does not fill them */
-#define IOV_COUNT    1000
 /* An mtime of a coarse clock is as old as its tick at most (CONFIG_HZ=100), twice to be sure. */
-#define TICK_NS	     INT64_C(20000000)
-/* A file that others may write to is put from a copy, where it is as small as this and all copies
- * together are; a larger one is read back. */
-#define COPY_BYTES   (UINT64_C(64) << 20)
-#define COPIES_BYTES (UINT64_C(256) << 20)
+#define TICK_NS INT64_C(20000000)
 
 struct put {
 	struct vidas_sync *s;
@@ -38,166 +32,55 @@ struct put {
 	struct vidas_sync_moved *moved;
 };
 
-/* The bytes as iovecs -------------------------------------------------------------------------- */
-
-static pthread_once_t zero_once = PTHREAD_ONCE_INIT;
-static uint8_t *zeros;
-
-static void make_zeros(void)
-{
-	void *ptr = mmap(NULL, ZERO_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-			 -1, 0);
-
-	zeros = ptr == MAP_FAILED ? NULL : ptr;
-}
-
-struct vector {
-	struct iovec iov[IOV_COUNT];
-	int count;
-};
-
-static void add_bytes(struct vector *v, uint8_t *ptr, uint64_t size)
-{
-	if (size)
-		v->iov[v->count++] = (struct iovec){ .iov_base = ptr, .iov_len = size };
-}
-
-/* A file of many holes ends as one piece, holes and all. */
-static void lay_out(const struct put *p, const struct vidas_map *map, struct vector *v)
-{
-	uint64_t at = 0, end = map->size;
-
-	while (at < end && v->count < IOV_COUNT - 2) {
-		off_t data = lseek(p->fd, (off_t)at, SEEK_DATA);
-		off_t hole;
-		uint64_t until;
-
-		if (data < 0 && errno != ENXIO)
-			break;
-		until = data < 0 || (uint64_t)data > end ? end : (uint64_t)data;
-		while (at < until && v->count < IOV_COUNT - 2) {
-			uint64_t n = until - at < ZERO_BYTES ? until - at : ZERO_BYTES;
-
-			add_bytes(v, zeros, n);
-			at += n;
-		}
-		if (at < until || at == end)
-			break;
-		hole = lseek(p->fd, (off_t)at, SEEK_HOLE);
-		until = hole < 0 || (uint64_t)hole > end ? end : (uint64_t)hole;
-		add_bytes(v, map->ptr + at, until - at);
-		at = until;
-	}
-	add_bytes(v, map->ptr + at, end - at);
-}
-
-/* The bytes of one put: of the file itself, or of a copy. */
-struct held {
-	struct vector v;
-	struct vidas_map map;
-	uint8_t *copy;
-	uint64_t copy_bytes;
-	bool cut;
-};
-
-static _Atomic uint64_t copies_bytes;
-
-static uint8_t *copy_take(uint64_t size)
-{
-	uint8_t *copy = NULL;
-
-	if (size > COPY_BYTES)
-		return NULL;
-	if (atomic_fetch_add_explicit(&copies_bytes, size, memory_order_relaxed) + size <=
-	    COPIES_BYTES)
-		copy = malloc(size);
-	if (!copy)
-		atomic_fetch_sub_explicit(&copies_bytes, size, memory_order_relaxed);
-	return copy;
-}
-
-static void release(struct held *h)
-{
-	vidas_map_close(&h->map);
-	if (h->copy)
-		atomic_fetch_sub_explicit(&copies_bytes, h->copy_bytes, memory_order_relaxed);
-	free(h->copy);
-	free(h);
-}
-
-static int hold_copy(struct put *p, struct held *h, uint64_t size)
-{
-	ssize_t n = vidas_pread_all(p->fd, h->copy, size, 0);
-
-	if (n < 0)
-		return (int)n;
-	h->cut = (uint64_t)n < size;
-	memset(h->copy + n, 0, size - (uint64_t)n);
-	sync_digest_bytes(h->copy, size, &p->digest);
-	add_bytes(&h->v, h->copy, size);
-	return 0;
-}
-
-static int hold(struct put *p, struct held *h, uint64_t size)
-{
-	int err;
-
-	h->copy_bytes = size;
-	if (p->shared)
-		h->copy = copy_take(size);
-	if (h->copy)
-		return hold_copy(p, h, size);
-	pthread_once(&zero_once, make_zeros);
-	err = zeros ? vidas_map_open(p->fd, 0, size, PROT_READ, &h->map) : -ENOMEM;
-	if (!err)
-		lay_out(p, &h->map, &h->v);
-	return err;
-}
-
 /* PUT_CUT: it was cut short meanwhile, and has zeros in the store. PUT_FAULT: nothing was put. */
 enum { PUT_CUT = 1, PUT_FAULT = 2 };
 
+/* Where the store tells what it was sent that is known; else of what others may write to a copy is put. */
 static int put_bytes(struct put *p, struct vidas_backend_version *now)
 {
+	bool told = sync_can(p->s, VIDAS_BACKEND_DIGESTS);
 	struct vidas_backend_stat attrs;
 	struct vidas_backend_put put = {
 		.attrs = &attrs,
 		.expect = p->expect.size ? &p->expect : NULL,
 		.must_not_exist = p->must_not_exist,
 		.size_bytes = (uint64_t)p->st.st_size,
+		.digest = told ? p->digest.bytes : NULL,
 	};
-	struct held *h = calloc(1, sizeof(*h));
-	int err = h ? 0 : -ENOMEM;
+	struct sync_held *h = NULL;
+	int err;
 
+	sync_attrs_of(&p->st, &attrs);
+	err = sync_hold(p->fd, put.size_bytes, p->shared && !told ? &p->digest : NULL, &h);
 	if (err)
 		return err;
-	sync_attrs_of(&p->st, &attrs);
-	if (put.size_bytes)
-		err = hold(p, h, put.size_bytes);
-	if (err)
-		goto out;
-	put.iov = h->v.iov;
-	put.iovcnt = h->v.count;
+	put.iov = sync_held_bytes(h, &put.iovcnt);
 	err = vidas_store_put(p->s->store, p->path, &put, now);
+	if (!err && told)
+		p->digest.known = true;
 	if (err == -EFAULT)
 		err = PUT_FAULT;
-	if (!err && (h->cut || vidas_map_cut(&h->map)))
+	if (!err && sync_held_cut(h))
 		err = PUT_CUT;
-out:
-	release(h);
+	sync_release(h);
 	return err;
 }
 
-/* Of a file that nobody else writes to, which is seen later, the bytes are still those that were
- * put. */
-static void find_digest(struct put *p, const struct vidas_backend_version *now)
+/*
+ * Where it is not known yet. Of a file that nobody else writes to, which is seen later, the bytes are still those
+ * that were put: true, and only then.
+ */
+static bool find_digest(struct put *p, const struct vidas_backend_version *now)
 {
 	uint64_t size = (uint64_t)p->st.st_size;
 
-	if (!p->shared)
-		(void)sync_digest_file(p->fd, size, &p->turn, &p->digest);
-	else if (!p->digest.known && now->size)
+	if (p->digest.known)
+		return false;
+	if (p->shared && now->size)
 		(void)sync_digest_store(p->s, p->path, now, size, &p->turn, &p->digest);
+	else if (!p->shared)
+		(void)sync_digest_file(p->fd, size, &p->turn, &p->digest);
+	return !p->shared;
 }
 
 /* Does the store have these very bytes? Asked when it is not known whether an earlier push came
@@ -453,7 +336,7 @@ static int put_once(struct put *p)
 	struct vidas_backend_version now = { 0 };
 	struct vidas_backend_stat there;
 	struct stat after;
-	bool touched, stable, writers;
+	bool touched, stable, writers, supposed;
 	int cut, err;
 
 	if (*p->from)
@@ -473,13 +356,13 @@ static int put_once(struct put *p)
 		return cut;
 	if (!now.size && vidas_store_stat(p->s->store, p->path, &there) == 0)
 		now = there.version;
-	find_digest(p, &now);
+	supposed = find_digest(p, &now);
 	if (fstat(p->fd, &after) < 0)
 		return -errno;
 	stable = !cut && after.st_size == p->st.st_size &&
 		 sync_same_time(&after.st_mtim, &p->st.st_mtim) && is_touched(p) == touched;
 	writers = sync_open_for_writing(p->s, p->st.st_ino);
-	if (!p->shared && (writers || !stable))
+	if (supposed && (writers || !stable))
 		p->digest.known = false;
 	p->moved->files += !p->counted;
 	p->counted = true;

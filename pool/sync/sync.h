@@ -30,11 +30,12 @@
  *
  * With the record is a digest of the bytes that the store has. A file that may have been written to
  * without a trace in its mtime is read, at the speed of memory, and counts as changed if its digest
- * is another, or none is known. So that the one noted at a push is of what the store has, and not
- * of what the file was before or after, a file that others may write to is put from a copy, a large
- * one (above 64 MiB, or if all copies of this vidasd would be above 256 MiB) read back. None is
- * known where a push and the first writer met, or a killed update was made good, or such a large
- * file could not be read back: until the next push.
+ * is another, or none is known. The one noted at a push has to be of what the store has, and not of what
+ * the file was before or after: the store tells it (VIDAS_BACKEND_DIGESTS), or else a file that others may
+ * write to is put from a copy, a large one (above 64 MiB, or if all copies of this vidasd would be
+ * above 256 MiB) read back. None is known, until the next push, where a killed update was made good;
+ * and with stores that do not tell, where a push and the first writer met, or such a large file could not be
+ * read back.
  *
  * Needed: CAP_SYS_ADMIN (trusted xattrs), CAP_DAC_READ_SEARCH (file handles), and what it takes to
  * give files their owners and modes; /proc.

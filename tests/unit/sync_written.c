@@ -88,6 +88,30 @@ static void test_open_for_writing(void)
 	pool_drop(&p);
 }
 
+/* A store that says what it was sent is not asked for it again, however large the file and whoever writes to it. */
+static void test_told(void)
+{
+	struct pool p;
+
+	pool_make(&p, NULL);
+	pool_detach(&p);
+	snprintf(p.url, sizeof(p.url), "mem://told");
+	OK(pool_attach(&p, "fault=rate:100%+errno:EIO+ops:get"));
+	OK(sh(&p, "head -c 70M /dev/urandom >tree/big"));
+	open_for_writing(&p, "tree/big");
+	OK(flush(&p, ""));
+	CU_ASSERT_EQUAL(p.moved.files, 1);
+	CU_ASSERT_EQUAL(state(&p, "big"), VIDAS_SYNC_CLEAN);
+	OK(flush(&p, ""));
+	CU_ASSERT_EQUAL(p.moved.files, 0);
+	store_unseen(&p, "tree/big", 'x');
+	CU_ASSERT_EQUAL(state(&p, "big"), VIDAS_SYNC_DIRTY);
+	OK(flush(&p, ""));
+	CU_ASSERT_EQUAL(p.moved.files, 1);
+	CU_ASSERT_EQUAL(state(&p, "big"), VIDAS_SYNC_CLEAN);
+	pool_drop(&p);
+}
+
 static void test_touched(void)
 {
 	struct pool p;
@@ -239,6 +263,6 @@ static void test_flicker(void)
 }
 
 POOL_MAIN("sync_written", { "open for writing", test_open_for_writing },
-	  { "the mark of writers", test_touched }, { "update", test_update_written },
-	  { "revalidate", test_eager },
+	  { "told by the store", test_told }, { "the mark of writers", test_touched },
+	  { "update", test_update_written }, { "revalidate", test_eager },
 	  { "written and written back while it is pushed", test_flicker })

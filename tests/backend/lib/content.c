@@ -4,6 +4,8 @@
 #include <string.h>
 #include <time.h>
 
+#include <xxhash.h>
+
 #include "pool/base/base.h"
 #include "suite.h"
 
@@ -213,6 +215,39 @@ static void check_attrs(const char *key, const struct vidas_backend_stat *want)
 	}
 }
 
+/* A whole that ends in the middle of a block, and one of many blocks. */
+static void tells_digest(void)
+{
+	static const size_t sizes[] = { 0, 1, MIB, MIB + 1, 20 * MIB + 5 };
+
+	for (size_t i = 0; i < VIDAS_ARRAY_SIZE(sizes); i++) {
+		char *buf = suite_new(sizes[i], (uint32_t)i);
+		struct iovec iov[2] = { { .iov_base = buf, .iov_len = sizes[i] / 3 },
+					{ .iov_base = buf + sizes[i] / 3,
+					  .iov_len = sizes[i] - sizes[i] / 3 } };
+		uint8_t want[VIDAS_BACKEND_DIGEST_BYTES], got[VIDAS_BACKEND_DIGEST_BYTES] = { 0 };
+		struct vidas_backend_put put = {
+			.iov = iov, .iovcnt = 2, .size_bytes = sizes[i], .digest = got
+		};
+		XXH3_state_t *whole = XXH3_createState();
+		XXH128_canonical_t canonical;
+
+		XXH3_128bits_reset(whole);
+		for (size_t at = 0; at < sizes[i]; at += MIB) {
+			size_t some = sizes[i] - at < MIB ? sizes[i] - at : MIB;
+
+			XXH128_canonicalFromHash(&canonical, XXH3_128bits(buf + at, some));
+			XXH3_128bits_update(whole, &canonical, sizeof(canonical));
+		}
+		XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(whole));
+		memcpy(want, &canonical, sizeof(want));
+		CHECK_EQ(vidas_store_put(suite_store, suite_key("file"), &put, NULL), 0);
+		CHECK_EQ(memcmp(got, want, sizeof(want)), 0);
+		XXH3_freeState(whole);
+		free(buf);
+	}
+}
+
 static const struct vidas_backend_stat attrs = {
 	.valid = VIDAS_BACKEND_MODE | VIDAS_BACKEND_OWNER | VIDAS_BACKEND_MTIME,
 	.mode = 0640,
@@ -270,6 +305,7 @@ const struct suite_case suite_content[] = {
 	{ "ranged-get", 0, ranged_get },
 	{ "beyond-end", 0, beyond_end },
 	{ "replace", 0, replace },
+	{ "tells-digest", VIDAS_BACKEND_DIGESTS, tells_digest },
 	{ "wrong-size", 0, wrong_size },
 	{ "makes-directories", 0, makes_directories },
 	{ "survives-reopen", 0, survives_reopen },
