@@ -9,6 +9,10 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#ifndef TCP_RTO_MAX_MS
+#define TCP_RTO_MAX_MS 44 /* Linux 6.15 */
+#endif
+
 /* libnfs keeps counters of its own without a lock while it makes and connects contexts, and uses
  * getservbyport(). */
 static pthread_mutex_t libnfs_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -66,6 +70,7 @@ out:
 void vidas_nfs_connected(struct rpc_context *rpc, int64_t timeout_us)
 {
 	int fd = rpc_get_fd(rpc), on = 1, idle = 10, every = 5, probes = 3;
+	int retry_ms = 1000;
 	unsigned dead_ms = (unsigned)(timeout_us / 2000);
 
 	/* Requests are small and many are on their way: none must wait for another's acknowledgement. */
@@ -75,4 +80,6 @@ void vidas_nfs_connected(struct rpc_context *rpc, int64_t timeout_us)
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof(every));
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &dead_ms, sizeof(dead_ms));
+	/* TCP doubles its pauses, up to two minutes: it would not notice that the net is back. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_RTO_MAX_MS, &retry_ms, sizeof(retry_ms));
 }

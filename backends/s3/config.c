@@ -12,7 +12,7 @@
 static const char *const names[] = { "endpoint", "region",  "style",   "auth",	      "list",
 				     "cafile",	 "timeout", "connect", "credentials", "profile",
 				     "parallel", "part",    "threads", "retries",     "attrs",
-				     "probe",	 "verify",  "single",  "atomic" };
+				     "probe",	 "verify",  "single",  "atomic",      "checksum" };
 
 struct source {
 	const struct vidas_backend_host *host;
@@ -217,7 +217,8 @@ static int numbers_set(const struct source *s)
 	       (err = number(s, "threads", 1, 16, &c->threads)) ||
 	       (err = number(s, "retries", 0, 20, &c->retries)) ||
 	       (err = choice(s, "attrs", "full", "none", &c->attrs)) ||
-	       (err = choice(s, "probe", "yes", "no", &c->probe)) || (err = verify_set(s)));
+	       (err = choice(s, "probe", "yes", "no", &c->probe)) ||
+	       (err = choice(s, "checksum", "yes", "no", &c->sums)) || (err = verify_set(s)));
 	c->part_bytes = (uint64_t)part_mib << 20;
 	c->single_bytes = (uint64_t)single_mib << 20;
 	c->atomic_bytes = (uint64_t)(atomic_mib < single_mib ? atomic_mib : single_mib) << 20;
@@ -273,6 +274,7 @@ int vidas_s3_config_parse(const struct vidas_backend_host *host, const char *url
 
 	*c = (struct s3_config){ .attrs = true,
 				 .probe = true,
+				 .sums = true,
 				 .parallel = 16,
 				 .threads = 4,
 				 .retries = 4,

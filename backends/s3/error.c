@@ -36,6 +36,7 @@ static const struct {
 	{ "InvalidDigest", -EIO, NULL },
 	{ "BadDigest", -EIO, "the bytes were damaged on their way" },
 	{ "XAmzContentSHA256Mismatch", -EIO, "the bytes were damaged on their way" },
+	{ "XAmzContentChecksumMismatch", -EIO, "the bytes were damaged on their way" },
 	{ "IncompleteBody", -ECONNRESET, NULL },
 	{ "RequestTimeout", -ETIMEDOUT, NULL },
 	{ "OperationAborted", -EAGAIN, NULL },

@@ -42,6 +42,10 @@ static int range_new(struct fetch *f, uint64_t bytes, struct s3_request **out)
 		vidas_s3_version_text(&f->version, etag);
 		err = vidas_s3_request_header(r, "If-Match: \"%s\"", etag);
 	}
+	if (!err && f->be->sums && f->offset == 0 && bytes == f->left) {
+		r->sum = true;
+		err = vidas_s3_request_header(r, "x-amz-checksum-mode: ENABLED");
+	}
 	r->sink = f->at;
 	r->sink_bytes = bytes;
 	r->sink_offset = f->offset;
@@ -99,6 +103,10 @@ static int range_take(struct fetch *f, struct s3_request *r)
 	if (r->hash && (!reply->ranged || reply->whole == reply->received) && !vidas_s3_md5_same(r))
 		return vidas_backend_error(f->be->host, -EIO,
 					   "%s: the bytes that came are not those of its ETag",
+					   f->key);
+	if (!vidas_s3_sum_same(r))
+		return vidas_backend_error(f->be->host, -EIO,
+					   "%s: the bytes that came are not those of its checksum",
 					   f->key);
 	f->total += (ssize_t)reply->received;
 	range_remember(f, r);

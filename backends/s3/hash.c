@@ -17,6 +17,14 @@ int vidas_s3_hash_begin(struct s3_request *r)
 			r->md = NULL;
 		}
 	}
+	/* That of a small body is known with its signature. */
+	if (r->sum && (r->method != S3_PUT || vidas_s3_sum_framed(r))) {
+		r->sum_text[0] = '\0';
+		r->framed = 0;
+		r->sum_md = EVP_MD_CTX_new();
+		if (!r->sum_md || EVP_DigestInit_ex(r->sum_md, EVP_sha256(), NULL) != 1)
+			return -ENOMEM;
+	}
 	r->digested = 0;
 	r->xxh = r->digest ? XXH3_createState() : NULL;
 	if (r->digest && !r->xxh)
@@ -28,6 +36,10 @@ int vidas_s3_hash_begin(struct s3_request *r)
 
 bool vidas_s3_hash_again(struct s3_request *r)
 {
+	r->sum_text[0] = '\0';
+	r->framed = 0;
+	if (r->sum_md && EVP_DigestInit_ex(r->sum_md, EVP_sha256(), NULL) != 1)
+		return false;
 	r->digested = 0;
 	if (r->xxh)
 		XXH3_128bits_reset(r->xxh);
@@ -61,13 +73,29 @@ void vidas_s3_hash_feed(struct s3_request *r, const char *data, size_t size)
 {
 	if (r->md)
 		EVP_DigestUpdate(r->md, data, size);
+	if (r->sum_md)
+		EVP_DigestUpdate(r->sum_md, data, size);
 	if (r->xxh)
 		blocks_feed(r, data, size);
+}
+
+void vidas_s3_hash_sum(struct s3_request *r)
+{
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	unsigned n = 0;
+
+	if (r->sum_md && !r->sum_text[0] && EVP_DigestFinal_ex(r->sum_md, digest, &n) == 1 &&
+	    n == 32)
+		vidas_s3_sum_text(digest, r->sum_text);
 }
 
 void vidas_s3_hash_end(struct s3_request *r)
 {
 	unsigned n = 0;
+
+	vidas_s3_hash_sum(r);
+	EVP_MD_CTX_free(r->sum_md);
+	r->sum_md = NULL;
 
 	if (r->md) {
 		if (EVP_DigestFinal_ex(r->md, r->reply.md5, &n) != 1)

@@ -206,6 +206,8 @@ void vidas_s3_meta_line(struct s3_request *r, char *name, char *value)
 	} else if (strcmp(name, "retry-after") == 0) {
 		if (number(value, 10, 60, &n))
 			reply->retry_after_s = (unsigned)n;
+	} else if (strcmp(name, "x-amz-checksum-sha256") == 0) {
+		snprintf(reply->sum, sizeof(reply->sum), "%s", value);
 	} else if (strcmp(name, "x-amz-bucket-region") == 0) {
 		snprintf(reply->region, sizeof(reply->region), "%s", value);
 	} else {

@@ -19,23 +19,23 @@ struct probe {
 	struct vidas_backend_version version;
 };
 
-/* PUT with a condition, NULL none; the HTTP status or a negative errno. */
-static long probe_put(struct probe *p, const char *condition)
+/* PUT of these bytes with one more header, NULL none; the HTTP status or a negative errno. */
+static long probe_put_bytes(struct probe *p, const struct iovec *data, const char *header, bool sum)
 {
-	struct iovec data = { .iov_base = (char[]){ "vidas probe" }, .iov_len = 11 };
 	struct s3_request *r;
-	long ret = vidas_s3_small_new(p->be, p->name, &data, NULL, &r);
+	long ret = vidas_s3_small_new(p->be, p->name, data, NULL, &r);
 
 	if (ret)
 		return ret;
 	r->hash = true;
-	if (condition)
-		ret = vidas_s3_request_header(r, "%s", condition);
+	r->sum = sum;
+	if (header)
+		ret = vidas_s3_request_header(r, "%s", header);
 	if (!ret)
 		ret = vidas_s3_run(r);
 	if (!ret) {
 		p->version = r->reply.st.version;
-		if (!condition)
+		if (!header && !sum)
 			p->be->etag_is_md5 = p->be->config.verify != S3_VERIFY_NONE &&
 					     p->version.size == 32 && !r->reply.foreign_hash &&
 					     vidas_s3_md5_same(r);
@@ -43,6 +43,39 @@ static long probe_put(struct probe *p, const char *condition)
 	ret = r->reply.http ? r->reply.http : ret;
 	vidas_s3_request_free(r);
 	return ret;
+}
+
+static long probe_put(struct probe *p, const char *header)
+{
+	struct iovec data = { .iov_base = (char[]){ "vidas probe" }, .iov_len = 11 };
+
+	return probe_put_bytes(p, &data, header, false);
+}
+
+/*
+ * Who refuses a wrong checksum knows them. Who knows no trailers could take all of the encoding for the
+ * object: so one is put that has them, and looked at.
+ */
+static void sums_find(struct probe *p)
+{
+	static const char zeros[S3_SIGNED_MAX + 1];
+	struct iovec data = { .iov_base = (void *)(uintptr_t)zeros, .iov_len = sizeof(zeros) };
+	struct vidas_backend_stat st;
+	long http;
+
+	if (!p->be->config.sums || p->be->config.auth != S3_AUTH_V4)
+		return;
+	http = probe_put(p, "x-amz-checksum-sha256: "
+			    "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+	if (http != 400)
+		return;
+	http = probe_put_bytes(p, &data, NULL, true);
+	p->be->sums = http >= 200 && http < 300 && !vidas_s3_head_name(p->be, p->name, &st, NULL) &&
+		      st.size_bytes == sizeof(zeros);
+	if (!p->be->sums)
+		vidas_s3_log(p->be, 5,
+			     "s3://%s at %s knows checksums, but not as trailers: none are sent",
+			     p->be->config.bucket, p->be->config.endpoint);
 }
 
 static bool probe_quoting(struct probe *p, const char *quote)
@@ -107,11 +140,12 @@ static void probe_run(struct probe *p)
 		return;
 	}
 	conditions_find(p);
+	sums_find(p);
 	probe_delete(be, p->name);
-	vidas_s3_log(be, 6, "s3://%s at %s: %s conditional puts, ETags %s checked",
+	vidas_s3_log(be, 6, "s3://%s at %s: %s conditional puts, ETags %s checked, checksums %s",
 		     be->config.bucket, be->config.endpoint,
 		     be->conditions == S3_NO_CONDITIONS ? "no" : "has",
-		     be->etag_is_md5 ? "are" : "are not");
+		     be->etag_is_md5 ? "are" : "are not", be->sums ? "are sent" : "are not sent");
 }
 
 void vidas_s3_probe(struct vidas_backend *be)
@@ -209,6 +243,11 @@ void vidas_s3_describe(struct vidas_backend *be,
 	say(arg, "ETags",
 	    be->etag_is_md5 ? "MD5: what is put and fetched in one request is compared with it" :
 			      "no MD5: nothing is compared with them");
+	say(arg, "checksums",
+	    be->sums ?
+		    "SHA-256 with what is put; what is fetched in one request is compared with it" :
+	    be->config.sums ? "the server knows none, or could not be asked" :
+			      "none (checksum=no)");
 	if (skew) {
 		snprintf(text, sizeof(text), "the server's is %lld s %s ours: signed by its time",
 			 (long long)(skew < 0 ? -skew : skew), skew < 0 ? "behind" : "ahead of");

@@ -122,12 +122,13 @@ static int whole_put(struct vidas_backend *be, const char *key, const struct vid
 	r->body_bytes = put->size_bytes;
 	r->moved = put->moved;
 	r->digest = digest;
+	r->sum = be->sums;
 	r->hash = be->etag_is_md5 && (be->config.verify == S3_VERIFY_ALL ||
 				      put->size_bytes <= 2 * be->config.part_bytes);
 	err = vidas_s3_run(r);
 	if (err == -ESTALE && was_ours(be, key, r))
 		err = 0;
-	if (!err && r->hash && !vidas_s3_md5_same(r))
+	if (!err && ((r->hash && !vidas_s3_md5_same(r)) || !vidas_s3_sum_same(r)))
 		err = vidas_backend_error(be->host, -EIO, "%s: it arrived damaged", key);
 	if (!err && now)
 		*now = r->reply.st.version;

@@ -139,6 +139,12 @@ static size_t on_read(char *buf, size_t one, size_t size, void *arg)
 	uint64_t left = r->body_bytes - r->done_bytes;
 
 	size *= one;
+	if (vidas_s3_sum_framed(r)) {
+		size_t some = vidas_s3_sum_frame(r, buf, size);
+
+		if (some || !left)
+			return some;
+	}
 	if (size > left)
 		size = (size_t)left;
 	cursor_copy(&r->at, buf, size, false);
@@ -326,7 +332,8 @@ static void method_set(struct s3_request *r)
 			break;
 		}
 		curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
-		curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)r->body_bytes);
+		curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE,
+				 (curl_off_t)vidas_s3_sum_wire_bytes(r));
 		curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read);
 		curl_easy_setopt(easy, CURLOPT_READDATA, r);
 		curl_easy_setopt(easy, CURLOPT_SEEKFUNCTION, on_seek);
@@ -396,6 +403,8 @@ int vidas_s3_request_arm(struct s3_request *r)
 	    vidas_s3_request_add(r, "%s", "Content-Type: application/octet-stream"))
 		goto out;
 	err = url_set(r);
+	if (!err)
+		err = vidas_s3_sum_headers(r);
 	if (!err)
 		err = vidas_s3_sign(r);
 	if (!err)

@@ -4,7 +4,7 @@
  *
  *	config.c, encode.c, meta.c, xml.c, cred.c	no I/O but files (and imds.c)
  *	engine.c	threads that drive libcurl; a request belongs to them from submit to done
- *	request.c	one request: headers, where bytes come from and go to; sign.c its signature
+ *	request.c	one request: headers, where bytes come from and go to; sign.c its signature; hash.c, sum.c checksums
  *	run.c		sets of requests in parallel, tried again where that may help
  *	upload.c, bulk.c	many requests that are one thing to S3
  *	dirs.c, get.c, put.c, parts.c, copy.c, names.c, list.c	the calls of <vidas/backend.h>
@@ -34,6 +34,7 @@
 #define S3_PATH_BYTES (3 * S3_NAME_BYTES + 300) /* percent-encoded, behind "/BUCKET/" */
 #define S3_ANSWER_MAX (32u << 20)		/* bytes of an XML answer that are read */
 #define S3_PARTS_MAX  10000u			/* of a multipart upload, as S3 has it */
+#define S3_SUM_BYTES  45u			/* of a SHA-256 in base64, with the NUL */
 #define S3_SIGNED_MAX 65536u /* bodies up to here are copied and their hash is signed */
 
 /* Whose MD5 is compared with its ETag: hashing large ones costs a core as much as sending them. */
@@ -45,7 +46,7 @@ struct s3_config {
 	char *bucket, *prefix; /* prefix: "" or ends in '/' */
 	char *endpoint;	       /* "http://host:port", no '/' at its end */
 	char *region, *cafile, *profile, *credentials;
-	bool path_style, attrs, probe;
+	bool path_style, attrs, probe, sums;
 	enum s3_auth auth;
 	bool list_old; /* ListObjects as it was: stores with auth=v2 may know no other */
 	enum s3_verify verify;
@@ -133,6 +134,7 @@ struct s3_reply {
 	size_t text_bytes, text_room;
 	struct curl_slist *keep;     /* headers to give again when metadata is replaced */
 	char region[64];	     /* x-amz-bucket-region */
+	char sum[64];		     /* x-amz-checksum-sha256 */
 	char code[64], message[256]; /* of an S3 error */
 	char curl_words[CURL_ERROR_SIZE];
 };
@@ -154,7 +156,8 @@ struct s3_request {
 	bool hash; /* reply.md5 is wanted */
 	XXH128_hash_t *
 		digest; /* wanted of each block (VIDAS_DIGESTS_BLOCK) that is sent or comes; NULL no */
-	bool keep;	/* reply.keep is wanted */
+	bool sum; /* its SHA-256 is sent with the body, or compared with that of the object, see sum.c */
+	bool keep;		 /* reply.keep is wanted */
 	_Atomic uint64_t *moved; /* of the put that this is part of, or NULL */
 	long accept;		 /* a status >= 300 that is no failure here: 404, 412, 416 */
 	bool once;		 /* never tried again */
@@ -169,7 +172,9 @@ struct s3_request {
 	struct s3_engine *engine;
 	CURL *easy;
 	struct curl_slist *sent_headers;
-	void *md; /* EVP_MD_CTX */
+	void *md, *sum_md;	     /* EVP_MD_CTX */
+	char sum_text[S3_SUM_BYTES]; /* what was sent or came; "" not known */
+	uint64_t framed;	     /* bytes of a frame that were sent */
 	XXH3_state_t *xxh;
 	uint64_t digested, counted; /* counted: in *moved */
 	struct s3_cursor at;
@@ -211,6 +216,17 @@ int vidas_s3_hash_begin(struct s3_request *r);
 bool vidas_s3_hash_again(struct s3_request *r);
 void vidas_s3_hash_feed(struct s3_request *r, const char *data, size_t size);
 void vidas_s3_hash_end(struct s3_request *r);
+void vidas_s3_hash_sum(struct s3_request *r); /* r->sum_text of all that was fed */
+
+/* sum.c: is the body in a frame, with a checksum behind it? How long it is on the wire, its headers; what of
+ * the frame is next (0: the body is). */
+bool vidas_s3_sum_framed(const struct s3_request *r);
+uint64_t vidas_s3_sum_wire_bytes(const struct s3_request *r);
+int vidas_s3_sum_headers(struct s3_request *r);
+size_t vidas_s3_sum_frame(struct s3_request *r, char *buf, size_t size);
+void vidas_s3_sum_text(const unsigned char *sha256, char text[S3_SUM_BYTES]);
+/* Has what was sent, or came, the checksum that the server says, if it says one of it? */
+bool vidas_s3_sum_same(const struct s3_request *r);
 
 /* Engine. -------------------------------------------------------------------------------------- */
 
@@ -278,7 +294,7 @@ struct s3_entry {
 };
 struct s3_answer {
 	char code[64], message[256], region[64]; /* <Error> */
-	char etag[64], upload_id[1024];
+	char etag[64], sum[64], upload_id[1024];
 	bool truncated, encoded; /* encoded: names are percent-encoded */
 	char *next;		 /* continuation token, or marker */
 	char *next_upload;
@@ -314,6 +330,7 @@ struct vidas_backend {
 	_Atomic int bulk; /* does it know DeleteObjects? 0 unknown, -1 no */
 	enum s3_quoting conditions;
 	bool etag_is_md5;
+	bool sums;		    /* it knows x-amz-checksum-sha256, in trailers too */
 	struct vidas_digests *sent; /* of large objects that were put or fetched */
 
 	pthread_mutex_t easy_lock;

@@ -35,21 +35,32 @@ static void hex(const unsigned char *bytes, size_t n, char *out)
 	out[2 * n] = '\0';
 }
 
+static int sha256(const void *data, size_t size, unsigned char digest[EVP_MAX_MD_SIZE])
+{
+	unsigned n = 0;
+
+	return EVP_Digest(data, size, digest, &n, EVP_sha256(), NULL) == 1 && n == 32 ? 0 : -EIO;
+}
+
 static int sha256_hex(const void *data, size_t size, char out[65])
 {
 	unsigned char digest[EVP_MAX_MD_SIZE];
-	unsigned n = 0;
+	int err = sha256(data, size, digest);
 
-	if (EVP_Digest(data, size, digest, &n, EVP_sha256(), NULL) != 1 || n != 32)
-		return -EIO;
-	hex(digest, 32, out);
-	return 0;
+	if (!err)
+		hex(digest, 32, out);
+	return err;
 }
 
 /* Small bodies are copied, so that hash and bytes are of one reading; the hash is signed. */
 static int payload_hash(struct s3_request *r, char out[65])
 {
-	snprintf(out, 65, "UNSIGNED-PAYLOAD");
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	int err;
+
+	snprintf(out, 65, "%s",
+		 vidas_s3_sum_framed(r) ? "STREAMING-UNSIGNED-PAYLOAD-TRAILER" :
+					  "UNSIGNED-PAYLOAD");
 	if (r->body_bytes > S3_SIGNED_MAX)
 		return 0;
 	r->copy = malloc(r->body_bytes + 1);
@@ -57,7 +68,14 @@ static int payload_hash(struct s3_request *r, char out[65])
 		return -ENOMEM;
 	r->at = r->body;
 	vidas_s3_cursor_read(&r->at, (char *)r->copy, (size_t)r->body_bytes);
-	return sha256_hex(r->copy, (size_t)r->body_bytes, out);
+	err = sha256(r->copy, (size_t)r->body_bytes, digest);
+	if (err)
+		return err;
+	hex(digest, 32, out);
+	if (!r->sum || r->method != S3_PUT)
+		return 0;
+	vidas_s3_sum_text(digest, r->sum_text);
+	return vidas_s3_request_add(r, "x-amz-checksum-sha256: %s", r->sum_text);
 }
 
 static time_t server_time(const struct s3_request *r)

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PART_XML 160u /* bytes of one part in the list that completes */
+#define PART_XML 256u /* bytes of one part in the list that completes */
 
 static void upload_init(struct s3_upload *u, struct vidas_backend *be, const char *name)
 {
@@ -54,6 +54,8 @@ int vidas_s3_upload_begin(struct s3_upload *u, struct vidas_backend *be, const c
 		err = vidas_s3_request_query(r, "uploads", "");
 	if (!err && !keep)
 		err = vidas_s3_request_header(r, "Content-Type: application/octet-stream");
+	if (!err && be->sums)
+		err = vidas_s3_request_header(r, "x-amz-checksum-algorithm: SHA256");
 	for (; !err && keep; keep = keep->next)
 		err = vidas_s3_request_header(r, "%s", keep->data);
 	if (!err && st && be->config.attrs)
@@ -113,6 +115,7 @@ int vidas_s3_upload_part(struct s3_upload *u, unsigned number, const struct s3_c
 		return err;
 	(*out)->body = *at;
 	(*out)->body_bytes = bytes;
+	(*out)->sum = u->be->sums;
 	(*out)->hash = u->be->etag_is_md5 && u->be->config.verify == S3_VERIFY_ALL;
 	return 0;
 }
@@ -144,9 +147,9 @@ int vidas_s3_upload_copy(struct s3_upload *u, unsigned number, const char *from,
 }
 
 static int xml_add(struct s3_upload *u, unsigned number,
-		   const struct vidas_backend_version *version)
+		   const struct vidas_backend_version *version, const char *sum)
 {
-	char etag[64];
+	char etag[64], element[128] = "";
 
 	if (u->room - u->used < PART_XML) {
 		size_t room = 2 * u->room + 64 * PART_XML;
@@ -158,12 +161,14 @@ static int xml_add(struct s3_upload *u, unsigned number,
 		u->room = room;
 	}
 	vidas_s3_version_text(version, etag);
-	if (!etag[0] || strpbrk(etag, "<>&"))
+	if (*sum)
+		snprintf(element, sizeof(element), "<ChecksumSHA256>%s</ChecksumSHA256>", sum);
+	if (!etag[0] || strpbrk(etag, "<>&") || strpbrk(sum, "<>&"))
 		return vidas_backend_error(u->be->host, -EIO, "%s: a part has no ETag", u->name);
 	u->used += (size_t)snprintf(
 		u->xml + u->used, u->room - u->used,
-		"<Part><PartNumber>%u</PartNumber><ETag>&quot;%s&quot;</ETag></Part>", number,
-		etag);
+		"<Part><PartNumber>%u</PartNumber><ETag>&quot;%s&quot;</ETag>%s</Part>", number,
+		etag, element);
 	return 0;
 }
 
@@ -184,26 +189,28 @@ static void etag_add(struct s3_upload *u, const struct vidas_backend_version *v)
 		EVP_DigestUpdate(u->md, digest, sizeof(digest));
 }
 
-/* A copy says its ETag in the body. */
-static void etag_of_copy(struct s3_request *r)
+/* A copy says its ETag, and its checksum, in the body. */
+static void copy_read(struct s3_request *r)
 {
 	struct s3_answer a = { 0 };
 
 	if (!r->reply.st.version.size && r->reply.text &&
-	    vidas_s3_xml_parse(r->reply.text, r->reply.text_bytes, &a) == 0)
+	    vidas_s3_xml_parse(r->reply.text, r->reply.text_bytes, &a) == 0) {
 		vidas_s3_version_set(&r->reply.st.version, a.etag);
+		snprintf(r->reply.sum, sizeof(r->reply.sum), "%s", a.sum);
+	}
 	vidas_s3_answer_clear(&a);
 }
 
 int vidas_s3_upload_take(struct s3_upload *u, struct s3_request *r)
 {
-	if (r->hash && !vidas_s3_md5_same(r))
+	if ((r->hash && !vidas_s3_md5_same(r)) || !vidas_s3_sum_same(r))
 		return vidas_backend_error(u->be->host, -EIO, "%s: a part arrived damaged",
 					   u->name);
-	etag_of_copy(r);
+	copy_read(r);
 	etag_add(u, &r->reply.st.version);
 	u->parts++;
-	return xml_add(u, u->parts, &r->reply.st.version);
+	return xml_add(u, u->parts, &r->reply.st.version, r->sum ? r->sum_text : r->reply.sum);
 }
 
 /* An upload that is gone when it is completed the second time was completed the first time; one whose

@@ -156,6 +156,8 @@ static void answer_field(struct parser *p, const char *name)
 		text_copy(p, a->upload_id, sizeof(a->upload_id));
 	else if (strcmp(name, "ETag") == 0)
 		text_copy(p, a->etag, sizeof(a->etag));
+	else if (strcmp(name, "ChecksumSHA256") == 0)
+		text_copy(p, a->sum, sizeof(a->sum));
 	else if (strcmp(name, "Code") == 0)
 		text_copy(p, a->code, sizeof(a->code));
 	else if (strcmp(name, "Message") == 0)

@@ -76,6 +76,21 @@ says unanswered OK "" replacefile file "$VIDAS_TMP/large"
 says unanswered OK "" getfile file "$VIDAS_TMP/back"
 cmp "$VIDAS_TMP/large" "$VIDAS_TMP/back" || fail "what came back is not what was put"
 
+# Checksums: sent as headers, as trailers and of parts; compared with what comes, whatever the ETag is.
+head -c 200000 "$VIDAS_TMP/large" >"$VIDAS_TMP/middle"
+for bucket in sums sumsdamaged sumsold; do
+	for file in large middle; do
+		says $bucket OK "" newfile $file "$VIDAS_TMP/$file"
+		says $bucket OK "" getfile $file "$VIDAS_TMP/back"
+		cmp "$VIDAS_TMP/$file" "$VIDAS_TMP/back" || fail "$bucket: what came back is not what was put"
+	done
+done
+says sums OK "checksums are sent" put small text
+says sums OK "text" get small
+says sumsold OK "not as trailers: none are sent" put small text
+says sums OK "" put spoilt text
+says sums EIO "not those of its checksum" get spoilt
+
 # A server without DeleteObjects: a directory moves all the same.
 at="endpoint=http://127.0.0.1:$(cat "$VIDAS_TMP/port")&connect=1&timeout=2"
 says nobulk OK "" put dir/one text

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """fake.py PORTFILE: the least of an S3 server, with a fault for each bucket's name. It checks no signatures: real
 servers do that in s3.sh."""
+import base64
 import email.utils
 import hashlib
 import http.server
@@ -108,11 +109,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.command == "POST" and "uploadId" in query:
             if query["uploadId"] not in objects:
                 return self.refuse(404, "NoSuchUpload")
+            if name.startswith(("sums/", "sumsdamaged/")) and data.count(b"<ChecksumSHA256>") != len(objects[query["uploadId"]]):
+                return self.refuse(400, "InvalidPart")
             self.complete(name, objects.pop(query["uploadId"]))
             if name.startswith("unanswered/p/file"):
                 self.close_connection = True
                 return
             return self.answer(200, b"<R><ETag>%s</ETag></R>" % etags[name].encode())
+        if self.command == "POST" and name.startswith(("sums/", "sumsdamaged/")) and self.headers["x-amz-checksum-algorithm"] != "SHA256":
+            return self.refuse(400, "InvalidRequest")
         if self.command == "POST":
             return self.answer(200, b"<R><UploadId>upload of %s</UploadId></R>" % name.encode())
         self.answer(204)
@@ -129,6 +134,26 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return True
         return match is not None and (name not in objects or match.strip('"') != self.etag(name))
 
+    # Bucket "sums" knows checksums, "sumsdamaged" and has a bad line at first, "sumsold" knows no trailers: they become bytes.
+    # Who sends a wrong one, or none where one is due, is refused. None: refused.
+    def checked(self, bucket, data):
+        wanted = self.headers["x-amz-checksum-sha256"]
+        if self.headers["x-amz-trailer"] and bucket != "sumsold":
+            front, _, rest = data.partition(b"\r\n")
+            size = int(front, 16)
+            data, tail = rest[:size], rest[size:]
+            name, _, wanted = tail.decode().strip("\r\n").removeprefix("0\r\n").partition(":")
+            if (name != self.headers["x-amz-trailer"] or size != int(self.headers["x-amz-decoded-content-length"])
+                    or self.headers["x-amz-content-sha256"] != "STREAMING-UNSIGNED-PAYLOAD-TRAILER"):
+                return self.refuse(400, "InvalidRequest")
+            if bucket == "sumsdamaged" and size > 100000 and seen[bucket] % 2:
+                data = data[:-1] + b"?"
+        elif "partNumber" in self.path and not wanted and bucket != "sumsold":
+            return self.refuse(400, "InvalidRequest")
+        if wanted and base64.b64encode(hashlib.sha256(data).digest()).decode() != wanted:
+            return self.refuse(400, "BadDigest")
+        return data
+
     def body(self, size, pause):
         parts = []
         while size > 0:
@@ -143,6 +168,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         data = self.body(int(self.headers["Content-Length"] or 0), 0.1 if bucket == "slow" else 0)
         if self.fault(bucket, url.query):
             return
+        if bucket.startswith("sums") and self.command == "PUT":
+            data = self.checked(bucket, data)
+            if data is None:
+                return
         if "uploads=" in url.query or "uploadId=" in url.query:
             return self.upload(bucket + "/" + key, dict(urllib.parse.parse_qsl(url.query)), data)
         if url.query:
@@ -176,11 +205,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if not wanted[0] or bucket == "damaged":
             return self.answer(200, data, ETag=etag)
         begin, end = int(wanted[0]), min(int(wanted[2]) + 1, len(data))
+        sums = {}
+        if bucket.startswith("sums") and end - begin == len(data) and self.headers["x-amz-checksum-mode"] == "ENABLED":
+            etag = '"of-another-kind"' if key.endswith("spoilt") else etag
+            sums = {"x_amz_checksum_sha256": base64.b64encode(hashlib.sha256(data).digest()).decode()}
+            data = data[:-1] + b"?" if key.endswith("spoilt") else data
         if begin >= len(data):
             return self.refuse(416, "InvalidRange")
         if bucket == "slow":
             time.sleep((end - begin) / 5e6)
-        self.answer(206, data[begin:end], ETag=etag, Content_Range=f"bytes {begin}-{end - 1}/{len(data)}")
+        self.answer(206, data[begin:end], ETag=etag, Content_Range=f"bytes {begin}-{end - 1}/{len(data)}", **sums)
 
     do_GET = do_HEAD = do_PUT = do_DELETE = do_POST = handle_one
 
