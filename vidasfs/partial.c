@@ -53,7 +53,7 @@ static int ask_resident(struct vidas_tree *t, const char *path, uint64_t ino, vo
 static int ask(struct vidas_node *n, int fd, fuse_req_t req, struct vidas_tree_fetch *f)
 {
 	struct vidas_tree *t = n->key.branch->tree;
-	char key[4096];
+	char key[4096], now[4096];
 	bool no = false;
 	int err = -EAGAIN, tries = 0;
 
@@ -66,6 +66,8 @@ static int ask(struct vidas_node *n, int fd, fuse_req_t req, struct vidas_tree_f
 		}
 		if (!err)
 			err = vidas_tree_fetch(t, key, n->key.ino, f);
+		if (err == -ENOENT && (key_of(fd, now) < 0 || strcmp(now, key) != 0))
+			err = -ESTALE; /* renamed in the store meanwhile */
 		f->flags &= ~(uint32_t)VIDAS_WIRE_FETCH_REVALIDATE;
 		if (err == -EAGAIN && req && fuse_req_interrupted(req))
 			return -EINTR;

@@ -201,7 +201,9 @@ struct sync_record {
 	struct vidas_backend_version version;
 	/* Of the bytes that the store has as `version`; not known where that is in any doubt. */
 	struct sync_digest digest;
-	uint64_t push_size; /* of a symbolic link: sync_target_hash() */
+	/* Of a put under way its size; of a symbolic link sync_target_hash(); of a file that was put its number, which
+	 * the names have in common that are one file in the store; 0: it was not put by us. */
+	uint64_t push_size;
 	struct timespec push_mtime;
 	int handle_type;
 	unsigned handle_size; /* 0: none */
@@ -354,6 +356,12 @@ void sync_link_give(struct vidas_sync *s, struct sync_link_turns *t);
  * known for ours from now on, whatever becomes of its names; 0, -errno. */
 int sync_link_known(struct vidas_sync *s, const char *from, int fd, const struct stat *st,
 		    struct sync_turn *turn, struct sync_record *have);
+/* May an absent file that was renamed be so in the store, its bytes staying there? Not where some came already, and not
+ * one of several names. */
+bool sync_link_stays(struct vidas_sync *s, int fd, const struct stat *st);
+/* Is `from` another name of the file of that record, and the two not one in the store, as far as is known? Of bytes that
+ * were put whole once more: the key by which its other names were to be found was another's. */
+bool sync_link_parted(struct vidas_sync *s, const char *from, const struct sync_record *rec);
 /* Gives it the name `path`, guarded by *link; *have is as it is then. 1: it cannot have that. */
 int sync_link_name(struct vidas_sync *s, const char *from, struct sync_record *have,
 		   const char *path, struct vidas_backend_link *link);

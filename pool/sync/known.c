@@ -319,15 +319,17 @@ bool sync_is_moved(struct vidas_sync *s, const char *path)
 	struct sync_record rec;
 	char key[PATH_MAX];
 	bool moved;
-	int fd;
+	int fd, err;
 
 	if (sync_known_get(s, path, &rec) < 0)
 		return false;
 	fd = open_recorded(s, &rec);
 	if (fd < 0)
 		return fd != -ENOENT;
-	moved = fgetxattr(fd, VIDAS_SYNC_ABSENT, NULL, 0) >= 0 ||
-		sync_path_xattr(fd, SYNC_PUSHED, key) || strcmp(key, path) == 0;
+	err = sync_path_xattr(fd, VIDAS_SYNC_ABSENT, key);
+	if (err == -ENODATA)
+		err = sync_path_xattr(fd, SYNC_PUSHED, key);
+	moved = err || strcmp(key, path) == 0;
 	close(fd);
 	return moved;
 }

@@ -11,6 +11,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 /* No path of a store begins like this. */
@@ -35,6 +36,8 @@ static int other_key(struct vidas_sync *s, const char *path, uint64_t inode,
 	err = sync_path_xattr(fd, SYNC_PUSHED, from);
 	if (err == -ENODATA)
 		err = sync_path_xattr(fd, SYNC_BEGUN, from);
+	if (err == -ENODATA)
+		err = sync_path_xattr(fd, VIDAS_SYNC_ABSENT, from);
 	close(fd);
 	if (err || strcmp(from, path) == 0)
 		*from = '\0';
@@ -77,6 +80,13 @@ void sync_link_give(struct vidas_sync *s, struct sync_link_turns *t)
 	sync_turn_give(s, &t->names);
 }
 
+bool sync_link_stays(struct vidas_sync *s, int fd, const struct stat *st)
+{
+	return sync_can(s, VIDAS_BACKEND_LINKS) && st->st_nlink == 1 &&
+	       fgetxattr(fd, VIDAS_XATTR_FETCH, NULL, 0) < 0 &&
+	       fgetxattr(fd, SYNC_PUSHED, NULL, 0) < 0;
+}
+
 int sync_link_known(struct vidas_sync *s, const char *from, int fd, const struct stat *st,
 		    struct sync_turn *turn, struct sync_record *have)
 {
@@ -98,6 +108,14 @@ int sync_link_known(struct vidas_sync *s, const char *from, int fd, const struct
 	have->flags |= SYNC_LINKED;
 	err = sync_known_put(s, from, have);
 	return err ? err : 1;
+}
+
+bool sync_link_parted(struct vidas_sync *s, const char *from, const struct sync_record *rec)
+{
+	struct sync_record have;
+
+	return *from && sync_known_get(s, from, &have) == 0 && (have.flags & SYNC_AGREED) &&
+	       have.inode == rec->inode && have.push_size != rec->push_size;
 }
 
 int sync_link_name(struct vidas_sync *s, const char *from, struct sync_record *have,

@@ -234,10 +234,10 @@ static int push_turn(struct vidas_sync *s, const char *path, const char *from, u
 
 /*
  * Bytes that must come before anything is held: those of this file, if it was renamed while it was
- * absent; and those of a file that had this name, was absent and is elsewhere now: what is pushed
+ * absent, and cannot `stay` in the store; and those of a file that had this name, was absent and is elsewhere now: what is pushed
  * here would take their place in the store.
  */
-static int fetch_before(struct vidas_sync *s, const char *path, uint64_t inode)
+static int fetch_before(struct vidas_sync *s, const char *path, uint64_t inode, bool stay)
 {
 	char key[PATH_MAX];
 	struct stat st;
@@ -258,12 +258,11 @@ static int fetch_before(struct vidas_sync *s, const char *path, uint64_t inode)
 		err = fd = sync_reopen(look, O_RDONLY | O_NONBLOCK);
 		if (fd >= 0) {
 			err = sync_path_xattr(fd, VIDAS_SYNC_ABSENT, key);
-			if (!err)
-				err = strcmp(key, path) == 0 ?
-					      0 :
-					      sync_make_resident(s, fd, VIDAS_FOREVER);
-			else if (err == -ENODATA)
+			if (err == -ENODATA)
 				err = 0;
+			else if (!err && strcmp(key, path) != 0 &&
+				 !(stay && sync_link_stays(s, fd, &st)))
+				err = sync_make_resident(s, fd, VIDAS_FOREVER);
 			close(fd);
 		}
 	}
@@ -278,7 +277,7 @@ int sync_push(struct vidas_sync *s, const char *path, uint64_t inode,
 	int err = SYNC_AGAIN;
 
 	for (int tries = 0; err == SYNC_AGAIN && tries < SYNC_TRIES; tries++) {
-		err = fetch_before(s, path, inode);
+		err = fetch_before(s, path, inode, !tries);
 		if (err)
 			return err;
 		err = sync_link_turns(s, &turns, path, inode);

@@ -23,7 +23,9 @@ struct put {
 	struct sync_record rec;
 	struct vidas_backend_version expect; /* size 0: whatever is there */
 	bool must_not_exist;
-	bool conflict, counted;
+	bool conflict, counted, absent;
+	bool numbered; /* its bytes are to have that number, which another name of it has */
+	uint64_t number;
 	/* Others may change its bytes while they are put, and back again: which of them came to the
 	 * store cannot be told by looking at the file. */
 	bool shared;
@@ -143,7 +145,8 @@ static int expect_there(struct put *p)
 		return err == -ENOENT ? 0 : err;
 	if (there.type == VIDAS_BACKEND_DIRECTORY)
 		return vidas_fail(-EISDIR, "the store has a directory '%s'", p->path);
-	if (!sync_is_ours(p->s, p->path, &p->rec, &there) && !same_bytes(p, &there)) {
+	if (!sync_is_ours(p->s, p->path, &p->rec, &there) &&
+	    (p->absent || !same_bytes(p, &there))) {
 		err = sync_conflict_keep(p->s, p->path, &there);
 		if (err)
 			return err;
@@ -214,9 +217,15 @@ static int note_intent(struct put *p)
 
 static int note_pushed(struct put *p, const struct vidas_backend_version *version, bool changed)
 {
+	struct timespec now;
+
 	p->rec = (struct sync_record){ .flags = (changed ? SYNC_CHANGED : 0u) |
 						(p->conflict ? SYNC_CONFLICT : 0u) };
 	sync_record_agree(&p->rec, p->fd, &p->st, version);
+	clock_gettime(CLOCK_REALTIME, &now);
+	p->rec.push_size =
+		p->numbered ? p->number :
+			      (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 	p->rec.digest = p->digest;
 	return sync_known_put(p->s, p->path, &p->rec);
 }
@@ -310,6 +319,8 @@ static int link_once(struct put *p)
 		link.must_not_exist = p->must_not_exist;
 		if (!err)
 			err = sync_link_name(p->s, p->from, &have, p->path, &link);
+		p->numbered = err == 1; /* parted for good: not to be tried again and again */
+		p->number = have.push_size;
 		if (err == -ESTALE || err == -EEXIST)
 			return 1; /* once more, and then with what is there */
 	} else if (!err) {
@@ -385,9 +396,9 @@ static int note_name(struct put *p, bool always)
 }
 
 /* Nothing is to be put but, maybe, owner and mode. 1: everything is. */
-static int put_unchanged(struct put *p, bool absent)
+static int put_unchanged(struct put *p)
 {
-	int err = sync_settle(p->s, p->path, &p->rec, &p->st, p->fd, absent, &p->turn);
+	int err = sync_settle(p->s, p->path, &p->rec, &p->st, p->fd, p->absent, &p->turn);
 
 	if (err)
 		return err;
@@ -425,10 +436,21 @@ static int put_all(struct put *p)
 	return err ? err : note_name(p, true);
 }
 
+/* Renamed while its bytes were in the store only: so it is there. SYNC_AGAIN: they have to come first. */
+static int rename_absent(struct put *p, const char *key)
+{
+	int err = SYNC_AGAIN;
+
+	if (strcmp(key, p->from) == 0 && sync_link_stays(p->s, p->fd, &p->st))
+		err = link_once(p);
+	if (err)
+		return err;
+	return fsetxattr(p->fd, VIDAS_SYNC_ABSENT, p->path, strlen(p->path), 0) < 0 ? -errno : 0;
+}
+
 static int put_turn(struct put *p)
 {
 	char key[PATH_MAX];
-	bool absent;
 	int err;
 
 	err = sync_known_get(p->s, p->path, &p->rec);
@@ -439,22 +461,24 @@ static int put_turn(struct put *p)
 	err = sync_path_xattr(p->fd, VIDAS_SYNC_ABSENT, key);
 	if (err && err != -ENODATA)
 		return err;
-	absent = !err;
-	if (absent && strcmp(key, p->path) != 0)
-		return SYNC_AGAIN;
+	p->absent = !err;
+	if (p->absent && strcmp(key, p->path) != 0)
+		return rename_absent(p, key);
 	if (sync_can(p->s, VIDAS_BACKEND_LINKS) && sync_path_xattr(p->fd, SYNC_PUSHED, key) == 0 &&
 	    strcmp(key, p->path) != 0 && strcmp(key, p->from) != 0)
 		return SYNC_AGAIN; /* another name was pushed just now */
-	err = put_unchanged(p, absent);
-	if (err > 0 && absent) {
+	err = put_unchanged(p);
+	if (err > 0 && p->absent) {
 		err = fetch_here(p);
+		p->absent = false;
 		if (!err)
-			err = put_unchanged(p, false);
-		absent = false;
+			err = put_unchanged(p);
 	}
+	if (!err && !p->absent && sync_link_parted(p->s, p->from, &p->rec))
+		err = 1;
 	if (err > 0)
 		return put_all(p);
-	return err || absent ? err : note_name(p, false);
+	return err || p->absent ? err : note_name(p, false);
 }
 
 int sync_put_file(struct vidas_sync *s, const char *path, const char *from, int look,

@@ -281,6 +281,7 @@ static int act_discard(struct vidas_sync *s, const char *key, int fd, struct syn
 
 static int discard(struct vidas_sync *s, const char *key, int fd, struct vidas_sync_fetch *f)
 {
+	char now[PATH_MAX];
 	uint64_t size = f->size;
 	int err = SYNC_AGAIN;
 
@@ -290,8 +291,11 @@ static int discard(struct vidas_sync *s, const char *key, int fd, struct vidas_s
 		if (!err && !f->whole)
 			err = with_turns(s, key, fd, act_discard, &size);
 	}
-	/* It is not absent any more: nothing is to be done about it. */
-	if (err == SYNC_AGAIN)
+	/* It has another key, or is not absent any more: then nothing is to be done about it. */
+	if (err == SYNC_AGAIN && sync_path_xattr(fd, VIDAS_SYNC_ABSENT, now) == 0 &&
+	    strcmp(now, key) != 0)
+		err = -ESTALE;
+	else if (err == SYNC_AGAIN)
 		err = size ? vidas_fail(-EBUSY, "'%s' changes again and again", key) : 0;
 	f->whole = !err;
 	return err;

@@ -57,7 +57,7 @@ domain_umount "$a"
 vidasd_stop
 fsck 0 --data
 says ": 0 problems"
-says "container data: 12 files, 0 of them in the store only, 0 not pushed"
+says "container data: 12 files, 6 of them in the store only, 0 not pushed"
 same 1 "$(grep -c "container data" out)"
 says "trash: "
 refuses 16 vidas fsck --colour 2>/dev/null

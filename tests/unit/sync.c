@@ -199,7 +199,8 @@ static void test_import_changes(void)
 	OK(flush(&p, ""));
 	CU_ASSERT(!exists(&p, "store/d/two") && !exists(&p, "store/d/one"));
 	CU_ASSERT(has_text(&p, "store/d/uno", "one\n"));
-	CU_ASSERT(is_absent(&p, "tree/d/big"));
+	CU_ASSERT(is_absent(&p, "tree/d/big") && is_absent(&p, "tree/d/uno"));
+	OK(vidas_sync_resident(p.s, "d/uno", 0, false));
 	OK(vidas_sync_resident(p.s, "d/big", 0, false));
 	OK(vidas_sync_import(p.s, "d/sub", 0, NULL));
 	OK(vidas_sync_resident(p.s, "d/sub/file", 0, false));
@@ -237,6 +238,7 @@ static void test_absent_renamed(void)
 	OK(flush(&p, ""));
 	CU_ASSERT(!exists(&p, "store/p/x") && !exists(&p, "store/u"));
 	CU_ASSERT(has_text(&p, "store/renamed/v/w", "w\n"));
+	OK(vidas_sync_prefetch(p.s, "", 0, 0, 0, &p.moved));
 	CU_ASSERT(same(&p));
 	pool_drop(&p);
 }

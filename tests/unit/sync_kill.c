@@ -155,10 +155,64 @@ static void test_fetch(void)
 	pool_drop(&p);
 }
 
+/* By a domain, of what is in the store only: nothing is lost, and nothing taken for something else. */
+static void rename_some(struct pool *p)
+{
+	for (int i = 0; i < 8; i++) {
+		unsigned a = (unsigned)draw(6), b = (unsigned)draw(6), f = (unsigned)draw(6);
+
+		if (draw(4))
+			(void)sh(p, "cd tree && mv -n d%u/f%u d%u/f%u 2>/dev/null", a, f, b,
+				 (unsigned)draw(9));
+		else
+			(void)sh(p,
+				 "cd tree && mv -n d%u e%u 2>/dev/null; mv -nT e%u d%u 2>/dev/null",
+				 a, a, (unsigned)draw(6), b);
+	}
+}
+
+static void test_rename(void)
+{
+	struct pool p;
+
+	pool_make(&p, NULL);
+	OK(sh(&p,
+	      "cd store && for d in 0 1 2 3 4 5; do mkdir d$d; for f in 0 1 2 3 4 5; do "
+	      "head -c 3000 /dev/urandom >d$d/f$f; done; truncate -s 5M d$d/f0; done; cp -a . ../copy"));
+	for (int i = 0; i < rounds / 2; i++) {
+		OK(vidas_sync_import(p.s, "", 0, NULL));
+		for (int d = 0; !i && d < 6; d++) {
+			char path[8] = { 'd', (char)('0' + d) };
+
+			OK(vidas_sync_import(p.s, path, 0, NULL));
+		}
+		pool_detach(&p);
+		rename_some(&p);
+		run_and_kill(&p, i % 2 ? NULL : "fault=rate:0%+delay:300us", flush_all, 15000);
+		OK(pool_attach(&p, NULL));
+		if (i % 5 != 4)
+			continue;
+		OK(sh(&p, "find store -name '.vidas-put-*' -delete"));
+		OK(flush(&p, ""));
+		OK(sh(&p, "for d in tree store; do (cd $d; find . | sort >../names.$d); done; "
+			  "diff names.tree names.store >&2"));
+		OK(sh(&p,
+		      "for d in copy store; do (cd $d; find . -type f -exec md5sum {} + | cut -c1-32 | "
+		      "sort >../sums.$d); done; diff sums.copy sums.store >&2"));
+		OK(flush(&p, ""));
+		CU_ASSERT_EQUAL(p.moved.files, 0);
+	}
+	OK(flush(&p, ""));
+	OK(vidas_sync_prefetch(p.s, "", 0, 0, 0, &p.moved));
+	CU_ASSERT(same(&p) && same_links(&p));
+	pool_drop(&p);
+}
+
 int main(void)
 {
 	static const struct unit_case cases[] = { { "killed while it flushes", test_flush },
-						  { "killed while it fetches", test_fetch } };
+						  { "killed while it fetches", test_fetch },
+						  { "killed while it renames", test_rename } };
 	const char *given = getenv("SEED"), *longer = getenv("ROUNDS");
 
 	POOL_NEEDS_ROOT();

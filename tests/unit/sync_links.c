@@ -106,6 +106,24 @@ static void test_renamed(void)
 	pool_drop(&p);
 }
 
+/* The key by which a file is found is another's by now, but it has names there that are as they were. */
+static void test_key_taken(void)
+{
+	struct pool p;
+
+	pool_make(&p, NULL);
+	OK(sh(&p, "cd tree && mkdir d && echo one >d/a && ln d/a b"));
+	OK(flush(&p, ""));
+	OK(flush(&p, "b"));
+	OK(flush(&p, "d/a"));
+	OK(sh(&p, "cd tree && mv d e && mkdir d && echo two >d/a"));
+	OK(flush(&p, "d/a"));
+	OK(flush(&p, "e/a"));
+	OK(flush(&p, ""));
+	again_is_nothing(&p);
+	pool_drop(&p);
+}
+
 /* What others did to a name in the store is kept beside it; other names are not drawn into it. */
 static void test_conflict(void)
 {
@@ -231,6 +249,60 @@ static void test_fetched(void)
 	pool_drop(&p);
 }
 
+/* Renamed before their bytes were here: they stay where they are. */
+static void test_absent(void)
+{
+	struct vidas_sync_fetch f = { .size = 1, .deadline_us = INT64_MAX };
+	uint64_t a, b, c;
+	struct pool p;
+
+	pool_make(&p, NULL);
+	OK(sh(&p, "cd store && mkdir d && echo one >a && echo two >d/b && truncate -s 9M d/c && "
+		  "echo four >x && echo five >y"));
+	a = inode_of(&p, "store/a");
+	b = inode_of(&p, "store/d/b");
+	c = inode_of(&p, "store/d/c");
+	OK(update(&p, ""));
+	OK(vidas_sync_import(p.s, "d", 0, NULL));
+	OK(sh(&p, "cd tree && mv a A && mv d e && mv e/b b && chmod 600 b"));
+	OK(flush(&p, ""));
+	CU_ASSERT_EQUAL(p.moved.bytes, 0);
+	CU_ASSERT(is_absent(&p, "tree/A") && is_absent(&p, "tree/b") && is_absent(&p, "tree/e/c"));
+	CU_ASSERT(inode_of(&p, "store/A") == a && inode_of(&p, "store/b") == b);
+	CU_ASSERT(inode_of(&p, "store/e/c") == c && !exists(&p, "store/d") &&
+		  !exists(&p, "store/a"));
+	CU_ASSERT(state(&p, "A") == VIDAS_SYNC_ABSENT_BYTES);
+	OK(flush(&p, ""));
+	CU_ASSERT_EQUAL(p.moved.files, 0);
+	/* To and fro; names that change places; what is asked for by the old key. */
+	OK(sh(&p, "mv tree/A tree/a"));
+	OK(flush(&p, "a"));
+	OK(sh(&p, "cd tree && mv a A && mv x z && mv y x && mv z y"));
+	OK(flush(&p, ""));
+	CU_ASSERT(has_text(&p, "store/x", "five\n") && has_text(&p, "store/y", "four\n"));
+	CU_ASSERT_EQUAL(inode_of(&p, "store/A"), a);
+	/* Some of it was fetched: all of it is before it is pushed, and still no byte goes there. */
+	OK(vidas_sync_fetch(p.s, "e/c", inode_of(&p, "tree/e/c"), &f));
+	CU_ASSERT(!f.whole);
+	OK(sh(&p, "mv tree/e/c tree/c"));
+	OK(flush(&p, ""));
+	CU_ASSERT(p.moved.bytes == 0 && !is_absent(&p, "tree/c"));
+	CU_ASSERT_EQUAL(inode_of(&p, "store/c"), c);
+	/* What has come there meanwhile under the new name is kept. */
+	OK(sh(&p, "mv tree/A tree/B && printf '\\0\\0\\0\\0' >store/B"));
+	OK(flush(&p, ""));
+	CU_ASSERT(has_text(&p, "store/B", "one\n") && !exists(&p, "store/A"));
+	OK(sh(&p,
+	      "test $(cat store/B.vidas-conflict-* | tr -d '\\0' | wc -c) = 0 && rm */*.vidas-*"));
+	OK(flush(&p, ""));
+	/* All of it comes in the end. */
+	OK(vidas_sync_prefetch(p.s, "", 0, 0, 0, &p.moved));
+	OK(flush(&p, ""));
+	again_is_nothing(&p);
+	CU_ASSERT(has_text(&p, "tree/B", "one\n") && has_text(&p, "tree/b", "two\n"));
+	pool_drop(&p);
+}
+
 /* The answer is lost, or the store cannot after all. */
 static void test_faults(void)
 {
@@ -260,5 +332,6 @@ static void test_faults(void)
 }
 
 POOL_MAIN("sync_links", { "names", test_names }, { "names replaced", test_replaced },
-	  { "renamed", test_renamed }, { "conflicts", test_conflict }, { "updates", test_update },
-	  { "imported", test_imported }, { "fetched", test_fetched }, { "faults", test_faults })
+	  { "renamed", test_renamed }, { "key taken", test_key_taken },
+	  { "conflicts", test_conflict }, { "updates", test_update }, { "imported", test_imported },
+	  { "fetched", test_fetched }, { "absent", test_absent }, { "faults", test_faults })
