@@ -386,8 +386,10 @@ static void test_cut(void)
 	CU_ASSERT_TRUE_FATAL(fd >= 0);
 	CU_ASSERT_EQUAL(vidas_object_write(o, buf, 65536, sizeof(buf)), sizeof(buf));
 	CU_ASSERT_EQUAL(ftruncate(fd, 65536), 0);
-	CU_ASSERT_EQUAL(vidas_object_write(o, buf, 65536, sizeof(buf)), -EIO);
-	CU_ASSERT_EQUAL(vidas_object_read(o, buf, 2 * 65536, 5), -EIO);
+	if (!raw_granted()) {
+		CU_ASSERT_EQUAL(vidas_object_write(o, buf, 65536, sizeof(buf)), -EIO);
+		CU_ASSERT_EQUAL(vidas_object_read(o, buf, 2 * 65536, 5), -EIO);
+	}
 	CU_ASSERT_EQUAL(vidas_object_read(o, buf, 0, sizeof(buf)), sizeof(buf));
 	CU_ASSERT_EQUAL(ftruncate(fd, 3 * 65536), 0);
 	CU_ASSERT_EQUAL(vidas_object_write(o, buf, 65536, sizeof(buf)), sizeof(buf));

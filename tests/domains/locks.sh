@@ -72,8 +72,9 @@ circle true
 restart() {
 	vidasd_kill
 	vidasd_start
+	sleep 3 # whoever waits tells the next vidasd, within a second or so: c is to be the last
 }
-circle restart # whoever waits tells the next vidasd
+circle restart
 
 # Through two containers.
 is "" a setlk f wr 0 1

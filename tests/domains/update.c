@@ -161,10 +161,13 @@ static void test_less(void)
 	CU_ASSERT_EQUAL(vidas_object_update(a), 0);
 	CU_ASSERT_EQUAL(vidas_object_read(a, &c, 99, 1), 1);
 	CU_ASSERT_EQUAL(c, 'b');
+	if (raw_granted())
+		goto out;
 	CU_ASSERT_EQUAL(vidas_object_read(a, &c, SIZE - 1, 1), -EIO);
 	store_has("l", 'c', SIZE);
 	CU_ASSERT_EQUAL(vidas_object_update(a), 0);
 	CU_ASSERT_TRUE(all_are(a, 'c'));
+out:
 	CU_ASSERT_EQUAL(vidas_object_destroy(a), 0);
 }
 

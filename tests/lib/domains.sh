@@ -3,7 +3,8 @@
 #   vidasd_start [OPTION...]    starts it (again); run directory $run, its pid $vidasd
 #   vidasd_stop, vidasd_kill    by SIGTERM, by SIGKILL
 #   domain_add ID               makes a domain
-#   domain_address ID           what its programs connect to; with VIDAS_TEST_TRANSPORT=xen that is an agent
+#   domain_address ID           what its programs connect to; with VIDAS_TEST_TRANSPORT=xen that is an agent, joined to
+#                               its gate by a socket; with =vchan by Xen's ring, in Dom0
 #   domain_mount ID DIR [OPT]   mounts its containers; OPT as in -o; the pid of its vidasfs: domain_pid DIR
 #   domain_umount DIR; domain_kill DIR (its vidasfs dies for good); worker_kill DIR (it dies, and goes on)
 #   VIDASFS_SPLIT=1             in the environment: mounts are in two halves, as in a Xen guest (vidasfs -o split)
@@ -37,16 +38,19 @@ vidasd_kill() {
 
 domain_add() { admin domain add "$1" >/dev/null; }
 
-# A gate and an agent, joined by a socket in place of Xen's ring.
+# A gate and an agent.
 domain_address() {
-	local dir=$VIDAS_TMP/xen$1
-	if [ "${VIDAS_TEST_TRANSPORT:-}" != xen ]; then
+	local dir=$VIDAS_TMP/xen$1 link
+	case ${VIDAS_TEST_TRANSPORT:-} in
+	xen) link=socket:$dir/gate ;;
+	vchan) link=vchan:$dir/ring ;; # that is as good as a path in XenStore
+	*)
 		echo "$run/domains/$1/sock"
-		return
-	fi
+		return ;;
+	esac
 	if mkdir "$dir" 2>/dev/null; then
-		vidas-gate --run-dir "$run" --domain "$1" --link "socket:$dir/gate" >>"$VIDAS_TMP/xen.log" 2>&1 &
-		vidas-agent --socket "$dir/agent" --link "socket:$dir/gate" >>"$VIDAS_TMP/xen.log" 2>&1 &
+		vidas-gate --run-dir "$run" --domain "$1" --link "$link" >>"$VIDAS_TMP/xen.log" 2>&1 &
+		vidas-agent --socket "$dir/agent" --link "$link" >>"$VIDAS_TMP/xen.log" 2>&1 &
 		wait_for 10 test -S "$dir/agent"
 	fi
 	echo "xen:$dir/agent"
@@ -54,7 +58,7 @@ domain_address() {
 
 domain_mount() {
 	local at=$run/domains/$1/sock
-	[ "${VIDAS_TEST_TRANSPORT:-}" != xen ] || at=$(domain_address "$1")
+	[ -z "${VIDAS_TEST_TRANSPORT:-}" ] || at=$(domain_address "$1")
 	mkdir -p "$2"
 	vidasfs -o "socket=$at,log=$VIDAS_TMP/vidasfs.log${VIDASFS_SPLIT:+,split}${3:+,$3}" "$2"
 }
@@ -133,7 +137,8 @@ two_domains_rooted() { # DIR
 	two_mounts admin container create data --root "file://$1" --domains 1,2
 }
 
-passthrough_possible() { ! grep -q 'no passthrough' "$VIDAS_TMP/vidasfs.log"; }
+# A far half says it in the log of its gate.
+passthrough_possible() { ! grep -qs 'no passthrough' "$VIDAS_TMP/vidasfs.log" "$VIDAS_TMP/xen.log"; }
 
 # Processes that hold files open (tests/lib/fileop.c): helper NAME starts one, ask NAME COMMAND... prints what it
 # answers: the value, or "error ERRNO".

@@ -76,9 +76,10 @@ static inline void raw_spawn(const struct raw_host *h, const char *const *argv)
 	_exit(127);
 }
 
-/* The way of a guest: the address of an agent, which is joined to a gate by a socket. Both are started
- * when they are first asked for. */
-static inline void raw_agent(const struct raw_host *h, uint32_t domain, char *path, size_t size)
+/* The way of a guest: the address of an agent, which is joined to a gate by a socket, or by Xen's ring.
+ * Both are started when they are first asked for. */
+static inline void raw_agent(const struct raw_host *h, uint32_t domain, bool by_ring, char *path,
+			     size_t size)
 {
 	char number[16], agent[320], link_path[320], link[340];
 	const char *gate_argv[] = { "vidas-gate", "--run-dir", h->run, "--domain",
@@ -88,15 +89,24 @@ static inline void raw_agent(const struct raw_host *h, uint32_t domain, char *pa
 	snprintf(number, sizeof(number), "%u", domain);
 	snprintf(agent, sizeof(agent), "%s/agent%u", h->dir, domain);
 	snprintf(link_path, sizeof(link_path), "%s/gate%u", h->dir, domain);
-	snprintf(link, sizeof(link), "socket:%s", link_path);
+	snprintf(link, sizeof(link), "%s:%s", by_ring ? "vchan" : "socket", link_path);
 	snprintf(path, size, "xen:%s", agent);
 	if (access(agent, F_OK) == 0)
 		return;
 	raw_spawn(h, gate_argv);
 	raw_spawn(h, agent_argv);
 	for (int64_t end = vidas_now_us() + RAW_WAIT_US;
-	     vidas_now_us() < end && (access(agent, F_OK) || access(link_path, F_OK));)
+	     vidas_now_us() < end &&
+	     (access(agent, F_OK) || (!by_ring && access(link_path, F_OK)));)
 		raw_sleep_us(10000);
+}
+
+/* Does memory come as granted pages? These stay when a resource is cut short (docs/xen.md). */
+static inline bool raw_granted(void)
+{
+	const char *transport = getenv("VIDAS_TEST_TRANSPORT");
+
+	return transport && !strcmp(transport, "vchan");
 }
 
 /* The path of a domain's socket. */
@@ -111,15 +121,15 @@ static inline const char *raw_local(const struct raw_host *h, uint32_t domain)
 	return path;
 }
 
-/* The address of a domain: its socket, or with $VIDAS_TEST_TRANSPORT=xen its agent. */
+/* The address of a domain: its socket, or with $VIDAS_TEST_TRANSPORT=xen or =vchan its agent. */
 static inline const char *raw_socket(const struct raw_host *h, uint32_t domain)
 {
 	static char path[400];
 	const char *transport = getenv("VIDAS_TEST_TRANSPORT");
 
-	if (!domain || !transport || strcmp(transport, "xen"))
+	if (!domain || !transport)
 		return raw_local(h, domain);
-	raw_agent(h, domain, path, sizeof(path));
+	raw_agent(h, domain, raw_granted(), path, sizeof(path));
 	return path;
 }
 

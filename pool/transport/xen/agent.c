@@ -232,7 +232,7 @@ static int link_open(const char *where, struct vidas_link **out)
 		err = vidas_local_connect(where + 7, &ch);
 		return err < 0 ? err : vidas_link_socket(ch, out);
 	}
-	return vidas_link_vchan_client(VIDAS_STORE_RING, out);
+	return vidas_link_vchan_client(where[5] ? where + 6 : VIDAS_STORE_RING, out);
 }
 
 static int greet(struct agent *a)
@@ -358,7 +358,8 @@ static void usage(FILE *to)
 		"In a Xen guest: takes its programs to vidasd in Dom0, by vidas-gate there.\n\n"
 		"  -s, --socket PATH   where programs connect (%s)\n"
 		"  -u, --uid UID       who besides root may (root alone)\n"
-		"  -l, --link LINK     vchan: Xen's ring (default); socket:PATH: of a gate on this host\n"
+		"  -l, --link LINK     vchan: Xen's ring (default); vchan:PATH: one at PATH in XenStore;\n"
+		"                      socket:PATH: of a gate on this host\n"
 		"  -v, --verbose       log more\n"
 		"  -V, --version       and -h, --help\n",
 		VIDAS_FRAME_PATH);
@@ -402,7 +403,8 @@ static int options(struct agent *a, int argc, char **argv, const char **socket, 
 			return -EINVAL;
 		}
 	}
-	if (optind < argc || (strncmp(a->link, "socket:", 7) && strcmp(a->link, "vchan")))
+	if (optind < argc || (strncmp(a->link, "socket:", 7) && strncmp(a->link, "vchan:", 6) &&
+			      strcmp(a->link, "vchan")))
 		return -EINVAL;
 	return 0;
 }

@@ -38,8 +38,9 @@ static void usage(FILE *to)
 		"  -r, --run-dir DIR   vidasd's (/run/vidas)\n"
 		"  -c, --cap MIB       granted to one guest at once (%u)\n"
 		"  -l, --link LINK     vchan: all guests of this Xen (default);\n"
-		"                      socket:PATH: one agent at a time on this host, as --domain\n"
-		"  -d, --domain ID     who comes over the socket\n"
+		"                      socket:PATH: one agent at a time on this host, as --domain;\n"
+		"                      vchan:PATH: the same, in Dom0, by a ring at PATH in XenStore\n"
+		"  -d, --domain ID     who comes over the socket, or over that one ring\n"
 		"      --vidasfs PROG  what far halves of mounts are (vidasfs)\n"
 		"  -v, --verbose       log more\n"
 		"  -V, --version       and -h, --help\n",
@@ -104,15 +105,15 @@ static int options(int argc, char **argv)
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
-	bool is_socket;
+	bool is_one;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "r:c:l:d:vVh", known, NULL)) >= 0)
 		if (option(c) < 0)
 			return -EINVAL;
-	is_socket = !strncmp(gate.link, "socket:", 7);
-	if (optind < argc || (!is_socket && strcmp(gate.link, "vchan")) ||
-	    (is_socket || gate.guest) != (gate.domain != 0))
+	is_one = !strncmp(gate.link, "socket:", 7) || vidas_gate_ring(&gate);
+	if (optind < argc || (!is_one && strcmp(gate.link, "vchan")) ||
+	    (is_one || gate.guest) != (gate.domain != 0))
 		return -EINVAL;
 	return 0;
 }
@@ -156,7 +157,7 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	sigaction(SIGTERM, &stop, NULL);
 	sigaction(SIGINT, &stop, NULL);
-	if (gate.guest)
+	if (gate.guest || vidas_gate_ring(&gate))
 		err = vidas_gate_guest(&gate);
 	else if (gate.domain)
 		err = serve_socket();

@@ -8,20 +8,28 @@
 #ifndef VIDAS_GATE_H
 #define VIDAS_GATE_H
 
+#include <string.h>
+
 #include "pool/transport/xen/mux.h"
 #include "pool/wire/wire.h"
 
 struct vidas_gate {
 	const char *run_dir;	/* vidasd's */
 	const char *vidasfs;	/* program of far halves */
-	const char *link;	/* "vchan", "socket:PATH" */
-	vidas_domain_id domain; /* with a socket, or of `guest` */
+	const char *link;	/* "vchan", "vchan:PATH", "socket:PATH" */
+	vidas_domain_id domain; /* with a PATH, or of `guest` */
 	uint32_t guest; /* the domid of the one guest that this process serves; 0: the parent */
 	int grants_fd;	/* its device, or -1 */
 	bool verbose;
 	uint32_t cap_pages; /* granted to one guest at once */
 	volatile bool stop;
 };
+
+/* The PATH of "vchan:PATH", at which Dom0 itself comes in as one domain; NULL otherwise. */
+static inline const char *vidas_gate_ring(const struct vidas_gate *g)
+{
+	return strncmp(g->link, "vchan:", 6) ? NULL : g->link + 6;
+}
 
 /* gate_guest.c: serves one guest over a link, which it takes, until that ends or `g->stop`: 0 it was
  * ended in order, -errno with words. One thread; starts far halves as child processes. */

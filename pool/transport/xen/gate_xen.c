@@ -255,9 +255,12 @@ static int ring_serve(struct vidas_gate *g, const char *path)
 
 int vidas_gate_guest(struct vidas_gate *g)
 {
+	const char *ring = vidas_gate_ring(g);
 	char path[64];
 	int err = 0;
 
+	if (ring && vidas_grants_device(g->guest, g->cap_pages, &g->grants_fd) < 0)
+		vidas_log(VIDAS_LOG_WARNING, "no shared memory: %s", vidas_fail_text());
 	/* What this process itself does needs none: devices, XenStore and sockets are root's own. The far
 	 * halves that it starts get theirs again, as programs of root do. */
 	capng_clear(CAPNG_SELECT_CAPS);
@@ -267,6 +270,6 @@ int vidas_gate_guest(struct vidas_gate *g)
 		fcntl(g->grants_fd, F_SETFD, FD_CLOEXEC);
 	snprintf(path, sizeof(path), VIDAS_STORE_RING_FMT, g->guest);
 	while (!err && !g->stop)
-		err = ring_serve(g, path);
+		err = ring_serve(g, ring ? ring : path);
 	return err;
 }
