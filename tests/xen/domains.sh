@@ -8,8 +8,8 @@
 . "$VIDAS_SRC/tests/lib/test.sh"
 [ -n "${GUESTS:-}" ] || skip "runs in the lab's Dom0 alone"
 export VIDAS_TEST_TRANSPORT=vchan
-quick="api update paper coherence locks"
-long="restart leases async fsck policy_table sync"
+quick="api update coherence locks"
+long="paper restart async fsck leases policy_table sync"
 
 # Why not, of all others.
 declare -A not=(

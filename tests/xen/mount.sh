@@ -9,15 +9,18 @@ say() { echo "== $* ($SECONDS s)"; }
 store=$VIDAS_TMP/store
 mkdir "$store"
 mounts() { on "$1" "mkdir -p /vidas && vidasfs -o log=/run/vidasfs.log /vidas"; }
-nothing_granted() { local n; for n in 1 2 3; do [ "$(granted "$n")" = "0 0 0" ] || return 1; done; }
+nothing_granted() { local n; for n in 1 2 3 4; do [ "$(granted "$n")" = "0 0 0" ] || return 1; done; }
 guests_start
 admin container create demo --root "file://$store" --domains "$(id 1),$(id 2)"
-for n in 1 2 3; do mounts $n; done
+for n in 1 2 3 4; do mounts $n; done
 
 say "a container is there for those that may attach it"
 on 1 "echo hello >/vidas/demo/f"
 same hello "$(on 2 cat /vidas/demo/f)"
-on 3 "[ ! -e /vidas/demo/f ] && ! ls /vidas | grep -q demo"
+for n in 3 4; do
+	on $n "[ ! -e /vidas/demo/f ] && ! ls /vidas | grep -q demo"
+	refuses 1 on $n "sends xen: demo f 0 6 hello" 2>/dev/null
+done
 same demo "$(on 1 ls /vidas)"
 
 say "each sees at once what the other does"
@@ -63,6 +66,6 @@ on 1 "echo after >/vidas/demo/g"
 same after "$(on 2 cat /vidas/demo/g)"
 
 say "unmounted: nothing stays granted"
-for n in 1 2 3; do on $n umount /vidas; done
+for n in 1 2 3 4; do on $n umount /vidas; done
 wait_for 20 nothing_granted
 guests_stop

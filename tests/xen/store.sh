@@ -50,6 +50,8 @@ works() {
 	! shows "$1" small >/dev/null 2>&1 || fail "a removed file is still on the $1 server"
 }
 
+mkdir store-nfs4 # no tmpfs is exported
+mount --bind "$DISK" store-nfs4
 store_begin nfs4
 kinds=nfs
 if [ -e "$OUT/s3.env" ]; then
@@ -81,3 +83,5 @@ for n in 1 2 3; do on $n umount /vidas; done
 guests_stop
 ! mountpoint -q mnt || umount mnt
 store_end
+umount store-nfs4
+rm -rf "${DISK:?}"/*
