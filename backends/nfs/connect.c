@@ -3,15 +3,10 @@
 
 #include <errno.h>
 #include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 
-#ifndef TCP_RTO_MAX_MS
-#define TCP_RTO_MAX_MS 44 /* Linux 6.15 */
-#endif
+#include "backends/tcp.h"
 
 /* libnfs keeps counters of its own without a lock while it makes and connects contexts, and uses
  * getservbyport(). */
@@ -70,7 +65,6 @@ out:
 void vidas_nfs_connected(struct rpc_context *rpc, int64_t timeout_us)
 {
 	int fd = rpc_get_fd(rpc), on = 1, idle = 10, every = 5, probes = 3;
-	int retry_ms = 1000;
 	unsigned dead_ms = (unsigned)(timeout_us / 2000);
 
 	/* Requests are small and many are on their way: none must wait for another's acknowledgement. */
@@ -80,6 +74,5 @@ void vidas_nfs_connected(struct rpc_context *rpc, int64_t timeout_us)
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof(every));
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &dead_ms, sizeof(dead_ms));
-	/* TCP doubles its pauses, up to two minutes: it would not notice that the net is back. */
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_RTO_MAX_MS, &retry_ms, sizeof(retry_ms));
+	vidas_tcp_eager(fd);
 }

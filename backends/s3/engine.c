@@ -10,13 +10,12 @@
 #include "backends/s3/s3.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
+
+#include "backends/tcp.h"
 
 #define FLYING_MAX 64u /* of each engine; more wait in its queue */
 
@@ -66,6 +65,8 @@ static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockad
 		socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 
 	(void)purpose;
+	if (fd != CURL_SOCKET_BAD)
+		vidas_tcp_eager(fd);
 	if (fd != CURL_SOCKET_BAD && e->sockets < FLYING_MAX)
 		e->socket[e->sockets++] = fd;
 	return fd;

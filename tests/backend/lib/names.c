@@ -76,6 +76,7 @@ static void long_names(void)
 	CHECK_EQ(suite_put_text(suite_key("%s", name), "long"), 0);
 	CHECK_EQ(suite_holds_text(suite_key("%s", name), "long"), true);
 	CHECK_EQ(suite_put_text(suite_key("%sn", name), "longer"), -EINVAL);
+	/* Each is looked up from the root on, to be removed: 200 of them took half of the suite's time. */
 	for (int i = 0; i < 50; i++)
 		strcat(deep, "d/");
 	strcat(deep, "file");
