@@ -14,9 +14,11 @@
 #include <time.h>
 
 /* `users` of one that is being released. */
-#define RELEASED UINT_MAX
+#define RELEASED       UINT_MAX
 /* Who has our reply may close the file before we have left. */
-#define LEAVE_US (1000 * 1000)
+#define LEAVE_US       (1000 * 1000)
+/* More than a kernel has of requests at once. */
+#define INTERRUPTS_MAX 4096
 
 static pthread_mutex_t users_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t users_change = PTHREAD_COND_INITIALIZER;
@@ -179,6 +181,18 @@ static bool unwrap(struct fuse_buf *buf, struct vidas_lane_map *m)
 	return true;
 }
 
+/* libfuse keeps an INTERRUPT that it knows no request for, as that may be on its way, and drops the oldest at each other
+ * request: so it has no more of them than are counted here. */
+static _Atomic int interrupts;
+
+static void count_interrupts(const struct fuse_in_header *in)
+{
+	if (in->opcode == FUSE_INTERRUPT)
+		atomic_fetch_add_explicit(&interrupts, 1, memory_order_relaxed);
+	else if (atomic_load_explicit(&interrupts, memory_order_relaxed) > 0)
+		atomic_fetch_sub_explicit(&interrupts, 1, memory_order_relaxed);
+}
+
 bool vidas_far_enter(struct fuse_buf *buf)
 {
 	const struct fuse_in_header *in = buf->mem;
@@ -186,11 +200,15 @@ bool vidas_far_enter(struct fuse_buf *buf)
 	bool maps = unwrap(buf, &m);
 	int err;
 
-	if (forgotten(in))
+	if (forgotten(in) ||
+	    (in->opcode == FUSE_INTERRUPT &&
+	     atomic_load_explicit(&interrupts, memory_order_relaxed) >= INTERRUPTS_MAX))
 		return false;
 	err = hold(in);
-	if (!err && (!maps || !vidas_far_map(&m, in)))
+	if (!err && (!maps || !vidas_far_map(&m, in))) {
+		count_interrupts(in);
 		return true;
+	}
 	vidas_far_leave();
 	if (!err)
 		return false;
