@@ -67,6 +67,11 @@ static void check_guest(struct finding *f)
 	else if (access(VIDAS_FRAME_PATH, F_OK) < 0)
 		finding(f, BROKEN, "a Xen guest without vidas-agent",
 			"systemctl start vidas-agent; programs: VIDAS_SOCKET=xen:");
+	else if (access("/dev/xen/evtchn", R_OK | W_OK) < 0)
+		finding(f, DEGRADED,
+			"a Xen guest with vidas-agent; programs of this user wait for other guests by "
+			"looking each 2 ms",
+			"a right on /dev/xen/evtchn, which wakes them");
 	else
 		finding(f, OK, "a Xen guest with vidas-agent", "");
 }

@@ -44,6 +44,21 @@ struct vidas_shm_range {
 	uint64_t spare;
 };
 
+/*
+ * Who waits in a guest of Xen, where no futex reaches it, see pool/transport/xen/bells.h. `owner` is written first and
+ * cleared last; free when it is 0.
+ */
+#define VIDAS_SHM_BELLS 16u
+struct vidas_shm_bell {
+	_Atomic uint32_t owner;	 /* session id */
+	_Atomic uint32_t serial; /* of the process: another number for each; 0: not written yet */
+	_Atomic uint32_t guest;	 /* Xen's domid */
+	_Atomic uint32_t asleep; /* threads; a hint: 0 saves the ring */
+	uint32_t spare[4];
+	_Atomic uint32_t port
+		[VIDAS_SHM_BELLS]; /* of its event channels: for the process in that slot to bind; 0: none */
+};
+
 /* Page 0: what belongs to the resource. */
 struct vidas_shm_resource {
 	uint64_t magic;
@@ -60,7 +75,8 @@ struct vidas_shm_resource {
 	uint8_t pad1[44];
 
 	struct vidas_shm_range range[VIDAS_SHM_RANGES];
-	uint8_t pad2[4096 - 128 - VIDAS_SHM_RANGES * 32];
+	struct vidas_shm_bell bell[VIDAS_SHM_BELLS];
+	uint8_t pad2[4096 - 128 - VIDAS_SHM_RANGES * 32 - VIDAS_SHM_BELLS * 96];
 };
 
 enum vidas_shm_object_flag {
@@ -124,6 +140,8 @@ _Static_assert(sizeof(struct vidas_shm_range) == 32, "layout");
 _Static_assert(sizeof(struct vidas_shm_resource) == 4096, "layout");
 _Static_assert(offsetof(struct vidas_shm_resource, range_lock) == 64, "layout");
 _Static_assert(offsetof(struct vidas_shm_resource, range) == 128, "layout");
+_Static_assert(sizeof(struct vidas_shm_bell) == 96, "layout");
+_Static_assert(offsetof(struct vidas_shm_resource, bell) == 2048, "layout");
 _Static_assert(sizeof(struct vidas_shm_object) == 4096 + 8192 + 32768, "layout");
 _Static_assert(offsetof(struct vidas_shm_object, attr_lock) == 64, "layout");
 _Static_assert(offsetof(struct vidas_shm_object, tail_lock) == 128, "layout");

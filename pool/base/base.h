@@ -48,8 +48,13 @@ int64_t vidas_remaining_us(int64_t deadline_us); /* >= 0, or -1 for never */
 int vidas_futex_wait(_Atomic uint32_t *word, uint32_t expected, int64_t deadline_us);
 void vidas_futex_wake(_Atomic uint32_t *word, int waiters);
 /* From now on words that this process waits for may be changed by other kernels, whose wake-ups do not
- * reach us: it looks at them itself, often at first, every 2 ms at last. Any thread. */
-void vidas_futex_apart(void);
+ * reach us: it looks at them itself, often at first, every 2 ms at last; `wait` (as vidas_futex_wait(), after that
+ * first look) and `wake` are asked before, if they know another way: -ENOSYS they do not. Any thread. */
+struct vidas_futex_far {
+	int (*wait)(_Atomic uint32_t *word, uint32_t expected, int64_t deadline_us);
+	void (*wake)(const _Atomic uint32_t *word);
+};
+void vidas_futex_apart(const struct vidas_futex_far *far);
 
 /* Is this a container's name: 1..255 bytes, no '/', no control bytes, not "." or ".."? */
 bool vidas_name_ok(const char *name, size_t bytes);

@@ -41,20 +41,25 @@ int64_t vidas_remaining_us(int64_t deadline_us)
 #define NAP_MAX_US INT64_C(2000)
 #define LOOKS	   200
 
-static atomic_bool apart;
+static _Atomic(const struct vidas_futex_far *) apart;
 
-void vidas_futex_apart(void)
+void vidas_futex_apart(const struct vidas_futex_far *far)
 {
-	atomic_store_explicit(&apart, true, memory_order_relaxed);
+	atomic_store_explicit(&apart, far, memory_order_release);
 }
 
-static int look_out(_Atomic uint32_t *word, uint32_t expected, int64_t deadline_us)
+static int look_out(const struct vidas_futex_far *far, _Atomic uint32_t *word, uint32_t expected,
+		    int64_t deadline_us)
 {
 	int64_t nap_us = NAP_MIN_US;
+	int err;
 
 	for (int i = 0; i < LOOKS; i++)
 		if (atomic_load_explicit(word, memory_order_acquire) != expected)
 			return 0;
+	err = far->wait(word, expected, deadline_us);
+	if (err != -ENOSYS)
+		return err;
 	for (;;) {
 		int64_t left_us = vidas_remaining_us(deadline_us);
 		struct timespec ts;
@@ -74,10 +79,11 @@ static int look_out(_Atomic uint32_t *word, uint32_t expected, int64_t deadline_
 
 int vidas_futex_wait(_Atomic uint32_t *word, uint32_t expected, int64_t deadline_us)
 {
+	const struct vidas_futex_far *far = atomic_load_explicit(&apart, memory_order_acquire);
 	struct timespec ts, *until = NULL;
 
-	if (atomic_load_explicit(&apart, memory_order_relaxed))
-		return look_out(word, expected, deadline_us);
+	if (far)
+		return look_out(far, word, expected, deadline_us);
 	/* FUTEX_WAIT_BITSET, because plain FUTEX_WAIT takes a relative time only. */
 	if (deadline_us >= 0) {
 		ts.tv_sec = (time_t)(deadline_us / 1000000);
@@ -91,10 +97,14 @@ int vidas_futex_wait(_Atomic uint32_t *word, uint32_t expected, int64_t deadline
 	return -errno;
 }
 
-/* Who is apart wakes nobody here but waiters of its own kernel, who look out themselves. */
+/* Who is apart wakes nobody by the word but waiters of its own kernel, who look out themselves. */
 void vidas_futex_wake(_Atomic uint32_t *word, int waiters)
 {
-	if (atomic_load_explicit(&apart, memory_order_relaxed))
+	const struct vidas_futex_far *far = atomic_load_explicit(&apart, memory_order_acquire);
+
+	if (far) {
+		far->wake(word);
 		return;
+	}
 	syscall(SYS_futex, word, FUTEX_WAKE, waiters, NULL, NULL, 0);
 }

@@ -14,6 +14,8 @@
 #include <unistd.h>
 #include <utlist.h>
 
+#include "pool/transport/xen/bells.h"
+
 /* Joins that wait each hold a lane; above so many they ask in short turns, so that others have one. */
 #define PATIENT_JOINS 8
 #define IMPATIENT_US  (INT64_C(100) * 1000)
@@ -31,8 +33,10 @@ static void object_unmap(struct vidas_object *o)
 {
 	if (o->data_map)
 		munmap(o->data_map, o->data_map_bytes);
-	if (o->resource_shm)
+	if (o->resource_shm) {
+		vidas_bells_leave(o->resource_shm);
 		munmap(o->resource_shm, o->control_bytes);
+	}
 	vidas_share_close(&o->data_share);
 	vidas_share_close(&o->control_share);
 	o->data_map = NULL;
@@ -186,6 +190,7 @@ static int range_check(uint64_t offset, uint64_t size)
 static int object_call(struct vidas_object *o, struct vidas_call *call)
 {
 	struct vidas_wire_object_join_reply reply;
+	struct vidas_owner me;
 	bool current;
 
 	call->number = &o->c->number;
@@ -204,6 +209,9 @@ static int object_call(struct vidas_object *o, struct vidas_call *call)
 		current = object_register(o, reply.object, call->generation);
 		call->retry = true;
 	} while (!current);
+	me = vidas_object_owner(o);
+	if (o->control_share.granted && !o->readonly)
+		vidas_bells_join(o->resource_shm, o->control_bytes, me.id, me.alive, me.arg);
 	return 0;
 }
 

@@ -82,7 +82,7 @@ static struct vidas_channel *linked(bool greet)
 	struct vidas_frame f;
 
 	for (int64_t end = vidas_now_us() + LOOK_US; vidas_now_us() < end; raw_sleep_us(10000))
-		if (vidas_local_connect(gate_path, &ch) == 0)
+		if (vidas_local_connect(gate_path, 10 * 1000 * 1000, &ch) == 0)
 			break;
 	CU_ASSERT_PTR_NOT_NULL_FATAL(ch);
 	if (greet) {

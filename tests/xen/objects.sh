@@ -36,7 +36,7 @@ done >expected
 cmp expected "$VIDAS_TMP/mnt/con/result"
 domain_umount "$VIDAS_TMP/mnt"
 
-say "64 MiB, three guests, each sees what the others write"
+say "64 MiB, three guests, each sees what the others write, and one wakes another"
 pids=()
 for n in 2 3; do
 	on $n "together big b 64 $((n - 1)) 3" >"rank$n" &
@@ -48,6 +48,9 @@ cat rank1 rank2 rank3
 same 3 "$(cat rank? | grep -c 'six operations, ten times: 0 messages')"
 same 3 "$(cat rank? | grep -c -E '(create|join): 1 messages')"
 wait_for 10 nothing_granted
+# A sleeper is woken by event channels alone: no message to Dom0 (counted above), and not by looking.
+rings=$(sed -n 's/.*by a ring \([0-9]*\), by looking \([0-9]*\)$/\1 \2/p' rank2)
+[ "${rings% *}" -ge 3 ] && [ "${rings#* }" -le 1 ] || fail "woken by rings and by looking: $rings"
 
 say "programs, agents, the gate and vidasd end: nothing stays granted, and they go on"
 on 3 "together held b 16 0 2" & # waits for a second one

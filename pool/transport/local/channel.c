@@ -16,7 +16,7 @@
 /* With a deadline further away than this receiving blocks, too: one system call instead of three. */
 #define PATIENCE_S	  2
 /* How long connect waits for room in vidasd's queue of new connections. */
-#define CONNECT_SECONDS	  10
+#define CONNECT_US	  (INT64_C(10) * 1000 * 1000)
 
 struct local_channel {
 	struct vidas_channel base;
@@ -291,11 +291,12 @@ int vidas_local_address(const char *path, struct sockaddr_un *sun)
 	return 0;
 }
 
-int vidas_local_connect(const char *path, struct vidas_channel **out)
+int vidas_local_connect(const char *path, int64_t timeout_us, struct vidas_channel **out)
 {
 	/* connect() heeds the send timeout where it waits. */
-	const struct timeval patience = { .tv_sec = CONNECT_SECONDS }, never = { .tv_sec = 0 };
-	int64_t deadline_us = vidas_deadline_us(CONNECT_SECONDS * INT64_C(1000000));
+	const struct timeval patience = { timeout_us / 1000000, timeout_us % 1000000 };
+	const struct timeval never = { .tv_sec = 0 };
+	int64_t deadline_us = vidas_deadline_us(timeout_us);
 	struct sockaddr_un sun;
 	int err, fd;
 
@@ -319,8 +320,13 @@ int vidas_local_connect(const char *path, struct vidas_channel **out)
 	return vidas_local_channel(fd, out);
 }
 
+static int local_connect(const char *path, struct vidas_channel **out)
+{
+	return vidas_local_connect(path, CONNECT_US, out);
+}
+
 const struct vidas_transport vidas_transport_local = {
 	.scheme = "local",
-	.connect = vidas_local_connect,
+	.connect = local_connect,
 	.listen = vidas_local_listen,
 };

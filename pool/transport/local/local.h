@@ -14,7 +14,9 @@ int vidas_local_channel(int fd, struct vidas_channel **out);
 /* -ENAMETOOLONG, -EINVAL with words. */
 int vidas_local_address(const char *path, struct sockaddr_un *sun);
 
-int vidas_local_connect(const char *path, struct vidas_channel **out);
+/* Waits at most `timeout_us` (not 0) for a listener whose queue is full: -ETIMEDOUT. Errors else as
+ * vidas_channel_connect(). */
+int vidas_local_connect(const char *path, int64_t timeout_us, struct vidas_channel **out);
 int vidas_local_listen(const char *path, vidas_domain_id domain, uid_t uid,
 		       struct vidas_listener **out);
 

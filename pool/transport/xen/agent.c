@@ -229,7 +229,7 @@ static int link_open(const char *where, struct vidas_link **out)
 	int err;
 
 	if (!strncmp(where, "socket:", 7)) {
-		err = vidas_local_connect(where + 7, &ch);
+		err = vidas_local_connect(where + 7, HELLO_US, &ch);
 		return err < 0 ? err : vidas_link_socket(ch, out);
 	}
 	return vidas_link_vchan_client(where[5] ? where + 6 : VIDAS_STORE_RING, out);

@@ -93,7 +93,7 @@ struct vidas_frame_open {
 
 struct vidas_frame_opened {
 	int32_t status;
-	uint32_t spare;
+	uint32_t guest; /* the domid of who has opened it, as Xen says; 0: no guest of Xen */
 };
 
 struct vidas_frame_refs {

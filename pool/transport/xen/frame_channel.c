@@ -8,6 +8,7 @@
 
 #include "pool/base/base.h"
 #include "pool/transport/local/local.h"
+#include "pool/transport/xen/bells.h"
 
 /* A gate that starts a far half, or a vidasd that is being started again, takes its time. */
 #define OPEN_US (INT64_C(10) * 1000 * 1000)
@@ -86,6 +87,7 @@ static int opened(struct vidas_channel *ch, struct vidas_frame_buffer *b)
 	if (answer.status < 0)
 		return vidas_fail(answer.status, "%.*s", (int)(f.payload_bytes - sizeof(answer)),
 				  (const char *)f.payload + sizeof(answer));
+	vidas_bells_guest(answer.guest);
 	return 0;
 }
 
@@ -95,7 +97,7 @@ int vidas_frame_connect(const char *path, uint32_t kind, struct vidas_channel **
 	struct vidas_frame f = { .type = VIDAS_FRAME_OPEN, .payload_bytes = sizeof(open) };
 	struct vidas_frame_buffer *b;
 	struct vidas_channel *ch;
-	int err = vidas_local_connect(path[0] ? path : VIDAS_FRAME_PATH, &ch);
+	int err = vidas_local_connect(path[0] ? path : VIDAS_FRAME_PATH, OPEN_US, &ch);
 
 	if (err < 0)
 		return err;
@@ -130,7 +132,9 @@ static int map_refused(int status)
 		return vidas_fail(status, "the host cannot share memory with guests: has it the "
 					  "module vidas-gnt?");
 	case -EFBIG:
-		return vidas_fail(status, "a guest maps at most %u MiB in one piece",
+		return vidas_fail(status,
+				  "a guest maps at most %u MiB in one piece: use several objects, "
+				  "each with an offset and at most that size, or /vidas",
 				  VIDAS_FRAME_PAGES_MAX / 256);
 	default:
 		return vidas_fail(status, "the host did not share the memory: %s",
@@ -152,7 +156,7 @@ int vidas_frame_map(struct vidas_share *share, int prot, void **out)
 		return vidas_fail(-errno, "cannot map %llu bytes: %s",
 				  (unsigned long long)share->bytes, strerror(errno));
 	if (share->granted) {
-		vidas_futex_apart();
+		vidas_bells_apart();
 		close(share->fd);
 		share->fd = -1;
 	}

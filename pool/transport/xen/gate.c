@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <systemd/sd-daemon.h>
 
 #include <vidas/version.h>
@@ -150,6 +151,7 @@ int main(int argc, char **argv)
 	int err;
 
 	vidas_log_init("vidas-gate", VIDAS_LOG_INFO);
+	prctl(PR_SET_NAME, "vidas-gate"); /* a guest's process was started as /proc/self/exe */
 	if (options(argc, argv) < 0) {
 		usage(stderr);
 		return 2;

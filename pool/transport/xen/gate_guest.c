@@ -16,10 +16,12 @@
 #include "pool/transport/xen/counts.h"
 #include "pool/transport/xen/gate.h"
 
-#define HELLO_US (INT64_C(10) * 1000 * 1000)
-#define TURN_MS	 250
+#define HELLO_US   (INT64_C(10) * 1000 * 1000)
+#define TURN_MS	   250
+/* All lanes of the guest wait meanwhile; who opens one asks again where that was too short. */
+#define CONNECT_US (INT64_C(100) * 1000)
 /* Far halves at once: each is two processes of Dom0. */
-#define FARS_MAX 16u
+#define FARS_MAX   16u
 
 struct guest {
 	struct vidas_mux mux;
@@ -108,7 +110,7 @@ static int opened(struct guest *g, uint32_t number, int status)
 		_Alignas(8) uint8_t head[VIDAS_FRAME_HEAD_MAX];
 		struct vidas_frame_opened body;
 		char words[VIDAS_FRAME_WORDS_MAX];
-	} b = { .body = { .status = status } };
+	} b = { .body = { .status = status, .guest = g->gate->guest } };
 	struct vidas_frame f = { .type = VIDAS_FRAME_OPENED, .lane = number, .payload = &b.body };
 	int words = status < 0 ? snprintf(b.words, sizeof(b.words), "%s", vidas_fail_text()) : 0;
 
@@ -130,7 +132,7 @@ static int lane_connect(struct guest *g, const struct vidas_frame *f, uint32_t *
 				  VIDAS_FRAME_VERSION, open.version);
 	switch (open.kind) {
 	case VIDAS_FRAME_VIDASD:
-		return vidas_local_connect(g->socket, out);
+		return vidas_local_connect(g->socket, CONNECT_US, out);
 	case VIDAS_FRAME_FS:
 		return far_start(g, out);
 	default:
