@@ -18,7 +18,7 @@
 /* Who has our reply may close the file before we have left. */
 #define LEAVE_US       (1000 * 1000)
 /* More than a kernel has of requests at once. */
-#define INTERRUPTS_MAX 4096
+#define INTERRUPTS_MAX 1024
 
 static pthread_mutex_t users_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t users_change = PTHREAD_COND_INITIALIZER;

@@ -362,6 +362,45 @@ static void test_garbage(void)
 	}
 }
 
+/* Of the far half, keeper and worker, in KiB. */
+static long memory(const struct near *n)
+{
+	long kib = 0;
+	char command[128];
+	FILE *f;
+
+	snprintf(command, sizeof(command),
+		 "ps -o rss= -p %d --ppid %d | awk '{ n += $1 } END { print n + 0 }'", (int)n->pid,
+		 (int)n->pid);
+	f = popen(command, "r");
+	CU_ASSERT_FATAL(f && fscanf(f, "%ld", &kib) == 1);
+	pclose(f);
+	return kib;
+}
+
+/* What a kernel would take back, for requests that are none: they are not kept without end. */
+static void test_interrupts(void)
+{
+	const char *preset = getenv("VIDAS_PRESET");
+	struct fuse_interrupt_in in = { 0 };
+	static struct near n;
+	long before;
+
+	begin(&n);
+	before = memory(&n);
+	for (unsigned i = 0; i < 60000; i++) {
+		in.unique = 1000000001 + 2 * (uint64_t)i;
+		request(&n, FUSE_INTERRUPT, 0, &in, sizeof(in), NULL, 0);
+	}
+	/* Each other request drops one, so that none is left at the end. */
+	for (unsigned i = 0; i < 1100; i++)
+		CU_ASSERT_EQUAL(io(&n, FUSE_WRITE, n.file, n.fh, 0), 0);
+	/* The address sanitizer keeps what is free. */
+	CU_ASSERT((preset && strcmp(preset, "release") != 0) || memory(&n) < before + 5 * 1024);
+	remove_files(&n);
+	end(&n);
+}
+
 static void test_all(void)
 {
 	struct raw *admin, *r;
@@ -375,6 +414,7 @@ static void test_all(void)
 	CU_ASSERT_EQUAL(raw_container_create(r, "c", 0, 0, ""), 0);
 	test_numbers();
 	test_garbage();
+	test_interrupts();
 	test_storm();
 	raw_close(r);
 	raw_close(admin);
