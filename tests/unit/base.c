@@ -36,6 +36,29 @@ static void test_names(void)
 	CU_ASSERT(!vidas_name_ok("a\0b", 3));
 }
 
+static void test_numbers(void)
+{
+	static const char *const none[] = { "",
+					    "x",
+					    "1x",
+					    "-1",
+					    "+1",
+					    " 1",
+					    "1 ",
+					    "0x1",
+					    "101",
+					    "4294967396",
+					    "18446744073709551716" };
+	uint32_t n = 7;
+
+	CU_ASSERT(vidas_number("0", 100, &n) == 0 && n == 0);
+	CU_ASSERT(vidas_number("100", 100, &n) == 0 && n == 100);
+	CU_ASSERT(vidas_number("4294967295", UINT32_MAX, &n) == 0 && n == UINT32_MAX);
+	for (size_t i = 0; i < VIDAS_ARRAY_SIZE(none); i++)
+		CU_ASSERT_EQUAL(vidas_number(none[i], 100, &n), -EINVAL);
+	CU_ASSERT_EQUAL(n, UINT32_MAX);
+}
+
 static void test_paths(void)
 {
 	char longest[4097];
@@ -319,7 +342,7 @@ static void test_files(void)
 	CU_ASSERT_EQUAL(rmdir(scratch), 0);
 }
 
-UNIT_MAIN("base", { "names", test_names }, { "paths", test_paths }, { "fail", test_fail },
-	  { "log", test_log }, { "time", test_time }, { "futex timeout", test_futex_timeout },
-	  { "futex shared", test_futex_shared }, { "transfers", test_transfers },
-	  { "files", test_files })
+UNIT_MAIN("base", { "names", test_names }, { "numbers", test_numbers }, { "paths", test_paths },
+	  { "fail", test_fail }, { "log", test_log }, { "time", test_time },
+	  { "futex timeout", test_futex_timeout }, { "futex shared", test_futex_shared },
+	  { "transfers", test_transfers }, { "files", test_files })
