@@ -8,6 +8,7 @@
 examples=$VIDAS_BUILD/examples
 say() { echo "== $* ($SECONDS s)"; }
 nothing_granted() { local n; for n in 1 2 3; do [ "$(granted "$n")" = "0 0 0" ] || return 1; done; }
+something_granted() { [ "$(granted "$1")" != "0 0 0" ]; }
 nodes() { xenstore-ls "/local/domain/$(id "$1")/vidas" | wc -l; }
 
 say "Listing 1: 3 MB and a bit from guest 1 to guest 2"
@@ -55,8 +56,7 @@ rings=$(sed -n 's/.*by a ring \([0-9]*\), by looking \([0-9]*\)$/\1 \2/p' rank2)
 say "programs, agents, the gate and vidasd end: nothing stays granted, and they go on"
 on 3 "together held b 16 0 2" & # waits for a second one
 holder=$!
-sleep 3
-wait_for 20 [ "$(granted 3)" != "0 0 0" ]
+wait_for 60 something_granted 3
 on 3 "pkill -KILL together" || true
 wait $holder 2>/dev/null && fail "it was killed"
 wait_for 10 nothing_granted

@@ -9,7 +9,9 @@
  * What is in the table anyone may have written: the worst that comes of it is a ring too many, or one that is not heard,
  * and then the sleeper looks by itself, after 0.1 s at most. A sleeper that finds a word changed without having heard a
  * ring (by a program of the host, by one without a slot or without the right to open /dev/xen/evtchn) looks each 2 ms
- * from then on, until it hears one. Ports are the process's, and end with it.
+ * from then on, until it hears one. A port that a third domain offers to this one for something else could be taken up
+ * by who names it in the table: not Dom0's, which are never bound; but a guest that is itself a backend of others
+ * should share containers with those that it trusts. Ports are the process's, and end with it.
  *
  * Any thread may call these functions.
  */
