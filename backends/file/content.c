@@ -192,19 +192,24 @@ static int put_check(int dir, const char *name, const struct vidas_backend_put *
 
 /* Puts the whole temporary file in the place of `name`. */
 static int put_place(struct vidas_backend *be, const char *key, int dir, const char *name,
-		     const char *temp, int fd, const struct vidas_backend_put *put,
+		     const char *temp, int *fd, const struct vidas_backend_put *put,
 		     struct vidas_backend_version *now)
 {
-	struct stat st;
+	struct stat st, there;
 	int err;
 
 	vidas_file_lock(be, key);
 	err = put_check(dir, name, put);
-	if (!err)
-		err = vidas_file_place(dir, temp, name, put->must_not_exist);
-	/* The rename changed it once more. */
-	if (!err && fstat(fd, &st) < 0)
+	if (!err && fstat(*fd, &st) < 0)
 		err = -errno;
+	if (!err)
+		err = vidas_file_place(dir, temp, name, put->must_not_exist, fd);
+	/* The rename changed it once more. What stands there if it is not ours is not of our version. */
+	if (!err && *fd >= 0 && fstat(*fd, &st) < 0)
+		err = -errno;
+	else if (!err && *fd < 0 && fstatat(dir, name, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+		 there.st_ino == st.st_ino)
+		st = there;
 	vidas_file_unlock(be, key);
 	if (!err && now)
 		vidas_file_version(&st, now);
@@ -228,12 +233,13 @@ static int put_in(struct vidas_backend *be, const char *key, int dir, const char
 	if (!err && fsync(fd) < 0)
 		err = say(be, -errno, "fsync");
 	if (!err)
-		err = put_place(be, key, dir, name, temp, fd, put, now);
+		err = put_place(be, key, dir, name, temp, &fd, put, now);
 	if (err)
 		(void)unlinkat(dir, temp, 0);
 	else
 		err = say(be, vidas_beneath_sync(dir), "fsync of the directory");
-	close(fd);
+	if (fd >= 0)
+		close(fd);
 	return err;
 }
 

@@ -41,8 +41,9 @@ int vidas_file_set_attrs_at(const struct vidas_backend *be, int dir, const char 
 /* May `name` be replaced, under the guards of a put or link? -ESTALE, -EEXIST, -EISDIR. */
 int vidas_file_replace_check(int dir, const char *name, const struct vidas_backend_version *expect,
 			     int must_not_exist);
-/* Gives the temporary file its name; with must_not_exist only if nobody else has it. */
-int vidas_file_place(int dir, const char *temp, const char *name, int must_not_exist);
+/* Gives the temporary file its name; with must_not_exist only if nobody else has it. `fd`, if not NULL, is open on it, and
+ * is closed (-1) where that takes a second link for a moment. */
+int vidas_file_place(int dir, const char *temp, const char *name, int must_not_exist, int *fd);
 
 /* The calls, see <vidas/backend.h>. content.c: */
 ssize_t vidas_file_get(struct vidas_backend *be, const char *key, uint64_t offset,

@@ -30,7 +30,7 @@ int vidas_file_replace_check(int dir, const char *name, const struct vidas_backe
 	return S_ISDIR(st.st_mode) ? -EISDIR : 0;
 }
 
-int vidas_file_place(int dir, const char *temp, const char *name, int must_not_exist)
+int vidas_file_place(int dir, const char *temp, const char *name, int must_not_exist, int *fd)
 {
 	if (!must_not_exist)
 		return renameat(dir, temp, dir, name) < 0 ? -errno : 0;
@@ -39,6 +39,12 @@ int vidas_file_place(int dir, const char *temp, const char *name, int must_not_e
 	/* Where the file system cannot rename without replacing, a second link does it. */
 	if (errno != EINVAL && errno != ENOSYS)
 		return -errno;
+	/* A client of NFS keeps the old name of a file that is open, and takes it away some time after its close: which
+	 * changes the file. */
+	if (fd) {
+		close(*fd);
+		*fd = -1;
+	}
 	if (linkat(dir, temp, dir, name, 0) < 0)
 		return -errno;
 	return unlinkat(dir, temp, 0) < 0 ? -errno : 0;
@@ -272,7 +278,7 @@ static int link_place(int dir, const char *name, int new_dir, const char *new_na
 		 now.st_mtim.tv_nsec != st->st_mtim.tv_nsec)
 		err = -ESTALE;
 	if (!err)
-		err = vidas_file_place(new_dir, temp, new_name, link->must_not_exist);
+		err = vidas_file_place(new_dir, temp, new_name, link->must_not_exist, NULL);
 	if (err)
 		(void)unlinkat(new_dir, temp, 0);
 	return err;

@@ -25,17 +25,26 @@ agent_start() {
 	domu "$1" "pkill -KILL vidas-agent; mkdir -p /run/vidas/domain; vidas-agent >>/run/agent.log 2>&1 </dev/null & echo \$! >/run/agent.pid"
 }
 
+in_all() { # COMMAND...: with the number of each guest behind it, at once
+	local n pid pids=()
+	for n in $(seq "$GUESTS"); do
+		"$@" "$n" &
+		pids+=($!)
+	done
+	for pid in "${pids[@]}"; do wait "$pid"; done
+}
+agent_stop() { domu "$1" 'kill $(cat /run/agent.pid)' || true; }
+
 guests_start() {
 	local n
 	vidasd_start
 	for n in $(seq "$GUESTS"); do domain_add "$(id "$n")"; done
 	gate_start "$@"
-	for n in $(seq "$GUESTS"); do agent_start "$n"; done
+	in_all agent_start
 }
 
 guests_stop() {
-	local n
-	for n in $(seq "$GUESTS"); do domu "$n" 'kill $(cat /run/agent.pid)' || true; done
+	in_all agent_stop
 	kill "$gate"
 	wait "$gate" || fail "vidas-gate ended with status $?: $(tail -n 5 "$VIDAS_TMP/gate.log")"
 	vidasd_stop

@@ -53,6 +53,7 @@ works() {
 mkdir store-nfs4 # no tmpfs is exported
 mount --bind "$DISK" store-nfs4
 store_begin nfs4
+trap 'guests_logs; store_end' EXIT
 kinds=nfs
 if [ -e "$OUT/s3.env" ]; then
 	set -a
