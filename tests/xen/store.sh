@@ -3,7 +3,7 @@
 # Stores behind guests: a real NFS server on Dom0's loopback, by nfs:// and mounted by Dom0's kernel (file://), and a
 # real S3 server. What a guest writes the server has, with the same checksum; what changes there another guest sees.
 # Dom0 speaks to them alone: guests have no network.
-# vidas-timeout: 240
+# vidas-timeout: 400
 # vidas-lab: s3
 . "$VIDAS_SRC/tests/lib/test.sh"
 . "$VIDAS_SRC/tests/lib/guests.sh"
