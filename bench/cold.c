@@ -2,7 +2,8 @@
 /*
  * cold: the first sequential read of a large file of a backend directory on a disk, through /vidas,
  * beside cp(1) of such a file from that directory itself. Nothing is in any cache: before each turn
- * the kernel's are dropped, and each turn has a file that was never read through /vidas before.
+ * the kernel's are dropped, and each turn of either side has a file that was never read before. What
+ * memory it takes is there.
  *	cold --store DIR --mount DIR --memory DIR
  */
 #include <errno.h>
@@ -26,7 +27,7 @@ struct cold {
 	const char *store, *mount, *memory;
 	uint64_t bytes;
 	bool to_memory, quick;
-	unsigned next; /* of the files that were not read through the mount yet */
+	unsigned next, bare; /* of the files that were not read yet */
 };
 
 struct side {
@@ -85,14 +86,18 @@ static int prepare(void *arg, unsigned slice)
 {
 	struct side *s = arg;
 	struct cold *c = s->c;
+	int err;
 
 	(void)slice;
 	if (s->ours)
 		snprintf(s->from, sizeof(s->from), "%s/cold.%u", c->mount, c->next++);
 	else
-		snprintf(s->from, sizeof(s->from), "%s/bare", c->store);
+		snprintf(s->from, sizeof(s->from), "%s/bare.%u", c->store, c->bare++);
 	/* A quick run leaves the machine's caches alone. */
-	return c->quick ? 0 : drop_caches();
+	if (c->quick)
+		return 0;
+	err = drop_caches();
+	return err ? err : vidas_bench_warm(6 * c->bytes);
 }
 
 static int copy(const char *from, const char *to)
@@ -185,16 +190,15 @@ int main(int argc, char **argv)
 		{ 0 },
 	};
 	char name[32];
-	int err;
+	int err = 0;
 
 	vidas_bench_begin(&b, argc, argv, "the first read of a large file, beside cp", own);
 	if (!c.store || !c.mount || !c.memory)
 		return vidas_bench_complain(&b, "--store, --mount and --memory are needed");
 	c.quick = b.quick;
 	c.bytes = b.quick ? UINT64_C(64) << 20 : UINT64_C(1) << 30;
-	err = make(&c, "bare");
-	for (unsigned i = 0; !err && i < 2 * b.rounds; i++) {
-		snprintf(name, sizeof(name), "cold.%u", i);
+	for (unsigned i = 0; !err && i < 4 * b.rounds; i++) {
+		snprintf(name, sizeof(name), "%s.%u", i % 2 ? "cold" : "bare", i / 2);
 		err = make(&c, name);
 	}
 	if (err)

@@ -1,31 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * warm MEGABYTES: touches so much memory, in huge pages, and gives it back. In a virtual machine what is free may be
- * with its host; what was just given back is not yet, so that who comes next does not wait for it to be had anew.
- */
-#include <stdint.h>
+/* warm MEGABYTES: vidas_bench_warm(), for scripts. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <unistd.h>
+#include <string.h>
+
+#include "bench/lib/rounds.h"
 
 int main(int argc, char **argv)
 {
-	size_t page = (size_t)sysconf(_SC_PAGESIZE);
-	size_t bytes = argc == 2 ? (size_t)strtoul(argv[1], NULL, 10) * 1000000 : 0;
-	volatile char *at;
+	unsigned long megabytes = argc == 2 ? strtoul(argv[1], NULL, 10) : 0;
+	int err;
 
-	if (!bytes) {
+	if (!megabytes) {
 		fputs("usage: warm MEGABYTES\n", stderr);
 		return 2;
 	}
-	at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (at == MAP_FAILED) {
-		perror("warm");
-		return 1;
-	}
-	(void)madvise((void *)(uintptr_t)at, bytes, MADV_HUGEPAGE);
-	for (size_t i = 0; i < bytes; i += page)
-		at[i] = 1;
-	return 0;
+	err = vidas_bench_warm(megabytes * 1000000ull);
+	if (err)
+		fprintf(stderr, "warm: %s\n", strerror(-err));
+	return err ? 1 : 0;
 }

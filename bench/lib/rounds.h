@@ -14,6 +14,10 @@
 
 int64_t vidas_bench_now(void);
 
+/* Touches so much memory, in huge pages, and gives it back. In a virtual machine what is free may be with its host; what
+ * was just given back is not yet, so that who comes next does not wait for it to be had anew. 0 or -errno. */
+int vidas_bench_warm(uint64_t bytes);
+
 /* Someone who does slice 0..n-1 of a work. Of the three only `turn` is timed. */
 struct vidas_contender {
 	int (*prepare)(void *arg, unsigned slice); /* 0 or -errno; may be NULL */
