@@ -203,7 +203,7 @@ struct sync_record {
 	struct sync_digest digest;
 	/* Of a put under way its size; of a symbolic link sync_target_hash(); of a file that was put its number, which
 	 * the names have in common that are one file in the store; 0: it was not put by us. */
-	uint64_t push_size;
+	uint64_t push_tag;
 	struct timespec push_mtime;
 	int handle_type;
 	unsigned handle_size; /* 0: none */

@@ -20,7 +20,7 @@ struct known_image {
 	uint8_t spare;
 	int32_t handle_type;
 	uint32_t mode, uid, gid;
-	uint64_t inode, size, push_size;
+	uint64_t inode, size, push_tag;
 	int64_t mtime, push_mtime;
 	uint32_t mtime_ns, push_mtime_ns;
 };
@@ -46,7 +46,7 @@ static size_t record_encode(const struct sync_record *rec, uint8_t out[static IM
 		.gid = rec->gid,
 		.inode = rec->inode,
 		.size = rec->size,
-		.push_size = rec->push_size,
+		.push_tag = rec->push_tag,
 		.mtime = rec->mtime.tv_sec,
 		.push_mtime = rec->push_mtime.tv_sec,
 		.mtime_ns = (uint32_t)rec->mtime.tv_nsec,
@@ -87,7 +87,7 @@ static int record_decode(const uint8_t *in, size_t size, struct sync_record *rec
 		.gid = image.gid,
 		.version = { .size = image.version_size },
 		.digest = { .known = image.digest_size && image.digest_kind == DIGEST_KIND },
-		.push_size = image.push_size,
+		.push_tag = image.push_tag,
 		.push_mtime = { .tv_sec = image.push_mtime, .tv_nsec = image.push_mtime_ns },
 		.handle_type = image.handle_type,
 		.handle_size = image.handle_size,
@@ -394,10 +394,10 @@ bool sync_is_ours(struct vidas_sync *s, const char *path, const struct sync_reco
 		return false;
 	if (rec->type == VIDAS_BACKEND_SYMLINK) {
 		n = vidas_store_readlink(s->store, path, target, sizeof(target));
-		return n >= 0 && sync_target_hash(target, (size_t)n) == rec->push_size;
+		return n >= 0 && sync_target_hash(target, (size_t)n) == rec->push_tag;
 	}
 	return ((rec->flags & SYNC_PUSHING) &&
-		has_bytes_of(there, rec->push_size, &rec->push_mtime)) ||
+		has_bytes_of(there, rec->push_tag, &rec->push_mtime)) ||
 	       ((rec->flags & (SYNC_ATTRS | SYNC_LINKED)) &&
 		has_bytes_of(there, rec->size, &rec->mtime));
 }

@@ -115,7 +115,7 @@ bool sync_link_parted(struct vidas_sync *s, const char *from, const struct sync_
 	struct sync_record have;
 
 	return *from && sync_known_get(s, from, &have) == 0 && (have.flags & SYNC_AGREED) &&
-	       have.inode == rec->inode && have.push_size != rec->push_size;
+	       have.inode == rec->inode && have.push_tag != rec->push_tag;
 }
 
 int sync_link_name(struct vidas_sync *s, const char *from, struct sync_record *have,

@@ -141,7 +141,7 @@ static int push_symlink(struct vidas_sync *s, const char *path, int fd, const st
 			sync_record_agree(&rec, fd, st, &there.version);
 		rec.type = VIDAS_BACKEND_SYMLINK;
 		rec.flags |= SYNC_PUSHING;
-		rec.push_size = sync_target_hash(target, (size_t)n);
+		rec.push_tag = sync_target_hash(target, (size_t)n);
 		err = sync_known_put(s, path, &rec);
 		if (!err)
 			err = vidas_store_symlink(s->store, path, target);

@@ -210,7 +210,7 @@ static int note_intent(struct put *p)
 	if (!p->rec.type)
 		p->rec.type = VIDAS_BACKEND_FILE;
 	p->rec.flags |= SYNC_PUSHING;
-	p->rec.push_size = (uint64_t)p->st.st_size;
+	p->rec.push_tag = (uint64_t)p->st.st_size;
 	p->rec.push_mtime = p->st.st_mtim;
 	return sync_known_put(p->s, p->path, &p->rec);
 }
@@ -223,7 +223,7 @@ static int note_pushed(struct put *p, const struct vidas_backend_version *versio
 						(p->conflict ? SYNC_CONFLICT : 0u) };
 	sync_record_agree(&p->rec, p->fd, &p->st, version);
 	clock_gettime(CLOCK_REALTIME, &now);
-	p->rec.push_size =
+	p->rec.push_tag =
 		p->numbered ? p->number :
 			      (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 	p->rec.digest = p->digest;
@@ -320,7 +320,7 @@ static int link_once(struct put *p)
 		if (!err)
 			err = sync_link_name(p->s, p->from, &have, p->path, &link);
 		p->numbered = err == 1; /* parted for good: not to be tried again and again */
-		p->number = have.push_size;
+		p->number = have.push_tag;
 		if (err == -ESTALE || err == -EEXIST)
 			return 1; /* once more, and then with what is there */
 	} else if (!err) {

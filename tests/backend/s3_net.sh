@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # vidas-presets: release asan
 # vidas-net: own
-# vidas-timeout: 300
+# vidas-timeout: 120
 # vidas-needs: s3
 # s3:// and a server that misbehaves (s3/fake.py), and credentials from all their sources (s3/imds.py).
 . "$VIDAS_SRC/tests/lib/test.sh"
